@@ -1,0 +1,3 @@
+//! The command `kannuki`.
+#![forbid(unsafe_code)]
+fn main() {}

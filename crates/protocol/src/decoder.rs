@@ -1,0 +1,49 @@
+//! Bytes in, events out.
+
+use crate::{command::Command, violation::Violation};
+
+/// Which protocol a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The first byte decides for good: 0x80 is binary, anything else text.
+    Auto,
+    /// Binary only.
+    Binary,
+    /// Text (classic and meta) only.
+    Text,
+}
+
+/// What one call of [`Decoder::decode`] found.
+#[must_use]
+#[derive(Debug)]
+pub struct Decoded<'b> {
+    /// Bytes of `unread` that are done with; the caller drops them.
+    pub used: usize,
+    /// What they were.
+    pub event: Event<'b>,
+}
+
+/// What happened in the stream.
+#[derive(Debug)]
+pub enum Event<'b> {
+    /// A complete, valid command. If it has a data block, `Data` events follow.
+    Command(Command<'b>),
+    /// A piece of the data block of the last command. `last` only after its terminator was
+    /// checked; a block that is whole in `unread` comes as one piece.
+    Data {
+        /// Never includes the terminator; empty if only the terminator was missing.
+        piece: &'b [u8],
+        /// The block is complete and sound.
+        last: bool,
+    },
+    /// Nothing more can be said without more bytes.
+    Incomplete,
+    /// The peer broke the protocol.
+    Violation(Violation),
+}
+
+/// Turns the unread bytes of one connection into events. Owns no buffer.
+#[derive(Debug)]
+pub struct Decoder {
+    _private: (),
+}

@@ -1,0 +1,35 @@
+//! Memcached's wire protocols, without sockets, clocks, threads or locks: bytes in, commands out;
+//! replies in, bytes out.
+//!
+//! ```text
+//!  unread bytes --> Decoder::decode --> Decoded { used, event }
+//!                                          |-- Command    a complete, valid command line (or frame head)
+//!                                          |-- Data       a piece of the data block that follows it
+//!                                          |-- Violation  what the peer did wrong; knows its own answer
+//!                                          `-- Incomplete lend more bytes
+//!  reply values --> reply::text / reply::meta / reply::binary --> appended to the caller's buffer
+//! ```
+//!
+//! Invariants:
+//! - The decoder owns no buffer and never looks twice at a byte it has reported as scanned.
+//! - A command and its data block are two events, so a caller can decide about the command before
+//!   it accepts the payload.
+//! - Splitting the stream at any byte yields the same events, apart from the sizes of data pieces.
+//! - No input can make this crate panic or allocate.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+pub mod binary;
+pub mod command;
+pub mod decoder;
+pub mod key;
+pub mod limits;
+pub mod meta;
+pub mod reply;
+pub mod udp;
+pub mod violation;
+
+pub use command::Command;
+pub use decoder::{Decoded, Decoder, Dialect, Event};
+pub use key::Key;
+pub use violation::Violation;

@@ -1,0 +1,37 @@
+//! Every bound of the wire protocols, each with its reason. Units come last in the names.
+
+/// Longest key, in bytes, in every protocol. Source: memcached's protocol; clients check it too.
+pub const KEY_BYTES_MAX: usize = 250;
+
+/// Longest command line without a newline yet, in bytes, for all but `get` and `gets`. memcached
+/// closes above the same figure.
+pub const LINE_BYTES_MAX: usize = 2048;
+
+/// Longest complete command line, in bytes, when it arrives together with its newline. memcached
+/// accepts up to its 16 KiB read buffer.
+pub const LINE_WHOLE_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest `get`/`gets` line, in bytes: over 4,000 keys of full length. memcached sets no limit; an
+/// unlimited line is a buffer that a peer can grow at will.
+pub const GET_LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Largest declared length of a data block, in bytes. memcached refuses more as a format error.
+pub const DATA_BYTES_MAX: u32 = 2_147_483_645;
+
+/// Largest body of a binary request, in bytes. memcached answers 04 and closes above it.
+pub const BINARY_BODY_BYTES_MAX: u32 = 1024 * 1024 * 1024;
+
+/// Most tokens of a meta command, command and key included.
+pub const META_TOKENS_MAX: usize = 20;
+
+/// Longest opaque of a meta command, in bytes, its letter not counted.
+pub const META_OPAQUE_BYTES_MAX: usize = 31;
+
+/// Largest UDP datagram sent, in bytes, header included.
+pub const DATAGRAM_BYTES_MAX: usize = 1400;
+
+/// Bytes of the frame header of a UDP datagram.
+pub const DATAGRAM_HEADER_BYTES: usize = 8;
+
+const _: () = assert!(LINE_BYTES_MAX <= LINE_WHOLE_BYTES_MAX);
+const _: () = assert!(LINE_WHOLE_BYTES_MAX <= GET_LINE_BYTES_MAX);

@@ -1,0 +1,1 @@
+//! The frame of a UDP datagram: request id, sequence, count, reserved.

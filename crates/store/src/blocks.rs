@@ -1,0 +1,31 @@
+//! Where memory comes from: a trait that the server implements with page-aligned mappings, and a
+//! default of boxed slices, so that the store can be tested alone.
+
+/// A source of memory blocks and of prefetch.
+pub trait Blocks: Send + Sync + 'static {
+    /// An owned block. Dropping it gives its memory back to the system.
+    type Block: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static;
+
+    /// A zeroed block of exactly `bytes` bytes, or `None` if the system has no more.
+    fn block(&self, bytes: usize) -> Option<Self::Block>;
+
+    /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
+    fn prefetch(&self, bytes: &[u8]);
+}
+
+/// Blocks from the ordinary allocator; prefetch does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boxed;
+
+impl Blocks for Boxed {
+    type Block = Box<[u8]>;
+
+    fn block(&self, bytes: usize) -> Option<Box<[u8]>> {
+        let mut block = Vec::new();
+        block.try_reserve_exact(bytes).ok()?;
+        block.resize(bytes, 0);
+        Some(block.into_boxed_slice())
+    }
+
+    fn prefetch(&self, _bytes: &[u8]) {}
+}
