@@ -1,0 +1,66 @@
+//! What the kernel knows about a process: memory, descriptors, life; and signals to it.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+/// Resident memory of `pid` in bytes, `None` once it is gone.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    status_kib(pid, "VmRSS:").map(|kib| kib * 1024)
+}
+
+/// Largest resident memory `pid` ever had, in bytes.
+pub fn resident_peak_bytes(pid: u32) -> Option<u64> {
+    status_kib(pid, "VmHWM:").map(|kib| kib * 1024)
+}
+
+/// Number of open descriptors of `pid`.
+pub fn descriptors(pid: u32) -> Option<usize> {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
+}
+
+/// True while `pid` exists and is not a zombie.
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The name in parentheses may hold anything; the state follows the last one.
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z'))
+}
+
+/// Waits until `pid` is gone, at most for `bound`; false if it stays.
+pub fn wait_gone(pid: u32, bound: Duration) -> bool {
+    crate::clock::until(bound, || (!is_alive(pid)).then_some(())).is_some()
+}
+
+/// Sends `signal` to `pid`; false if there is no such process.
+pub fn signal(pid: u32, signal: Signal) -> bool {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    raw.is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+/// Raises this process's limit of open descriptors to at least `wanted`, as far as allowed; tells
+/// the limit reached. Children inherit it.
+pub fn raise_descriptor_limit(wanted: u64) -> u64 {
+    let now = getrlimit(Resource::Nofile);
+    let current = now.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return current;
+    }
+    let ceiling = now.maximum.unwrap_or(u64::MAX);
+    let raised = Rlimit { current: Some(wanted), maximum: Some(ceiling.max(wanted)) };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        return wanted;
+    }
+    let at_most = Rlimit { current: Some(ceiling), maximum: Some(ceiling) };
+    if setrlimit(Resource::Nofile, at_most).is_ok() { ceiling } else { current }
+}
+
+/// True when the tests run as root, without which namespaces and `-u` cannot be tried.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn status_kib(pid: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
