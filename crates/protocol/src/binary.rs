@@ -13,7 +13,7 @@ pub const MAGIC_REQUEST: u8 = 0x80;
 pub const MAGIC_RESPONSE: u8 = 0x81;
 
 /// A request whose header and lengths are sound.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binary<'b> {
     /// As sent, quiet ones too; the response carries it.
     pub opcode: u8,
@@ -41,7 +41,7 @@ impl Binary<'_> {
 }
 
 /// What a binary request asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BinaryVerb<'b> {
     /// 05 06 15 16
@@ -169,4 +169,23 @@ pub enum Status {
     UnknownCommand = 0x81,
     /// No memory.
     OutOfMemory = 0x82,
+}
+
+impl Status {
+    /// The body of a failure with this status; empty for the two that are none.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Success | Self::AuthContinue => "",
+            Self::NotFound => "Not found",
+            Self::Exists => "Data exists for key.",
+            Self::TooLarge => "Too large.",
+            Self::InvalidArguments => "Invalid arguments",
+            Self::NotStored => "Not stored.",
+            Self::NonNumeric => "Non-numeric server-side value for incr or decr",
+            Self::Auth => "Auth failure.",
+            Self::UnknownCommand => "Unknown command",
+            Self::OutOfMemory => "Out of memory",
+        }
+    }
 }

@@ -4,10 +4,10 @@
 //! Invariant: a command that exists is well formed. Numbers are in range, keys have a legal length,
 //! modes are known; nothing here needs to be checked again.
 
-use crate::{binary::Binary, key::Key, meta::Meta};
+use crate::{binary::Binary, key::Key, limits::SLAB_CLASS_MAX, meta::Meta, number};
 
 /// A complete command, borrowed from the bytes that the peer sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command<'b> {
     /// Everything that operates or asks about the server rather than an item.
@@ -110,7 +110,7 @@ pub struct Set<'b> {
 }
 
 /// `get` `gets` `gat` `gats`
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Get<'b> {
     /// `gat`, `gats`: the new expiry time of every item found.
     pub touch: Option<Exptime>,
@@ -121,7 +121,7 @@ pub struct Get<'b> {
 }
 
 /// The keys of a [`Get`], cut from its line one by one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys<'b> {
     rest: &'b [u8],
 }
@@ -368,4 +368,16 @@ pub enum Classes<'b> {
     Hash,
     /// `1,2,3` as sent; [`Classes::parse_list`] reads it.
     List(&'b [u8]),
+}
+
+impl Classes<'_> {
+    /// Reads a list `1,2,3`: bit `n` of the answer stands for class `n`. `None` if any of them is no
+    /// number from 1 to [`SLAB_CLASS_MAX`].
+    #[must_use]
+    pub fn parse_list(list: &[u8]) -> Option<u64> {
+        list.split(|&byte| byte == b',').try_fold(0, |set, class| {
+            let class = number::unsigned_u32(class)?;
+            if (1..=SLAB_CLASS_MAX).contains(&class) { Some(set | (1 << class)) } else { None }
+        })
+    }
 }

@@ -19,12 +19,14 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod base64;
 pub mod binary;
 pub mod command;
 pub mod decoder;
 pub mod key;
 pub mod limits;
 pub mod meta;
+mod number;
 pub mod reply;
 pub mod udp;
 pub mod violation;

@@ -33,5 +33,25 @@ pub const DATAGRAM_BYTES_MAX: usize = 1400;
 /// Bytes of the frame header of a UDP datagram.
 pub const DATAGRAM_HEADER_BYTES: usize = 8;
 
+/// Most datagrams of one reply: the count in the frame has two bytes.
+pub const DATAGRAMS_MAX: usize = u16::MAX as usize;
+
+/// Most blanks before `get ` or `gets ` that still let an unfinished line grow up to
+/// [`GET_LINE_BYTES_MAX`]. Source: memcached's behaviour.
+pub const GET_LINE_BLANKS_MAX: usize = 100;
+
+/// Most bytes skipped behind a wrong terminator in search of the next line end. As long as the
+/// longest command line: what is longer is no line.
+pub const RESYNC_BYTES_MAX: usize = GET_LINE_BYTES_MAX;
+
+/// Shortest text command line, in bytes, its end included. memcached answers a format error below.
+pub const LINE_BYTES_MIN: usize = 4;
+
+/// Longest name of a login mechanism, in bytes. Source: memcached's behaviour.
+pub const SASL_MECHANISM_BYTES_MAX: usize = 32;
+
+/// Largest number of a slab class, as `lru_crawler` and `stats cachedump` name them.
+pub const SLAB_CLASS_MAX: u32 = 63;
+
 const _: () = assert!(LINE_BYTES_MAX <= LINE_WHOLE_BYTES_MAX);
 const _: () = assert!(LINE_WHOLE_BYTES_MAX <= GET_LINE_BYTES_MAX);

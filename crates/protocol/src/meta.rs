@@ -1,13 +1,14 @@
 //! The meta commands `mn me mg ms md ma` and their flags.
 
 use crate::{
+    base64,
     command::{Exptime, SetMode},
     key::Key,
     limits::KEY_BYTES_MAX,
 };
 
 /// A meta command: verb, key, flags.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta<'b> {
     /// Which one; carries what only it has.
     pub verb: MetaVerb,
@@ -57,8 +58,44 @@ pub struct MetaKey<'b> {
     base64: bool,
 }
 
+impl<'b> MetaKey<'b> {
+    /// `None` unless `sent` is, or with `base64` stands for, a legal key.
+    #[must_use]
+    pub fn new(sent: &'b [u8], base64: bool) -> Option<Self> {
+        let key = Self { sent, base64 };
+        Key::new(sent)?;
+        key.raw(&mut [0; KEY_BYTES_MAX]).is_some().then_some(key)
+    }
+
+    /// The key as it stood on the line.
+    #[must_use]
+    pub const fn sent(&self) -> &'b [u8] {
+        self.sent
+    }
+
+    /// It was sent as base64.
+    #[must_use]
+    pub const fn is_base64(&self) -> bool {
+        self.base64
+    }
+
+    /// The key that the item has, decoded into `room` if need be. Never `None` for a key that
+    /// exists: [`MetaKey::new`] has tried.
+    #[must_use]
+    pub fn raw<'r>(&self, room: &'r mut [u8; KEY_BYTES_MAX]) -> Option<Key<'r>>
+    where
+        'b: 'r,
+    {
+        if !self.base64 {
+            return Key::new(self.sent);
+        }
+        let length = base64::decode(room, self.sent)?;
+        Key::new(room.get(..length)?)
+    }
+}
+
 /// Flags of a meta command, parsed once. `None`/`false` = not given.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MetaFlags<'b> {
     /// The flag tokens as sent, for [`MetaFlags::returns`].
     tokens: &'b [u8],
@@ -92,6 +129,26 @@ pub struct MetaFlags<'b> {
     pub value: bool,
     /// `T` stands before `t`: the reply shows the new TTL.
     pub ttl_before_return: bool,
+}
+
+impl<'b> MetaFlags<'b> {
+    /// The flags whose answer the peer wants back, in the order of the request.
+    pub fn returns(&self) -> impl Iterator<Item = Return<'b>> + use<'b> {
+        self.tokens.split(|&byte| byte == b' ').filter_map(|token| {
+            let (&letter, argument) = token.split_first()?;
+            match letter {
+                b'c' => Some(Return::Cas),
+                b'f' => Some(Return::ClientFlags),
+                b'h' => Some(Return::Fetched),
+                b'k' => Some(Return::Key),
+                b'l' => Some(Return::LastAccess),
+                b'O' => Some(Return::Opaque(argument)),
+                b's' => Some(Return::Size),
+                b't' => Some(Return::Ttl),
+                _ => None,
+            }
+        })
+    }
 }
 
 /// A flag whose answer the peer wants back, in the order of the request.

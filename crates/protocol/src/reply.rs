@@ -1,1 +1,0 @@
-//! Everything the server can say, appended to a buffer that the caller lends.
