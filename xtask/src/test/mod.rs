@@ -1,0 +1,67 @@
+//! `cargo xtask test`: everything, in one command, from a cold clone.
+//!
+//! Each step ends as passed, failed or missing, and a table at the end says which. A step never hides another: after a
+//! failure the rest runs all the same, unless it needs what failed. Missing is a failure where everything has to run.
+
+mod debian;
+mod fuzz;
+mod licences;
+mod provision;
+mod report;
+
+use anyhow::Result;
+
+use crate::{docs, shell};
+use report::{Outcome, Report};
+
+/// When the fuzz targets run: they take a minute each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fuzzing {
+    /// Asked for by `--fuzz`.
+    Always,
+    /// Under `CI=true` only.
+    WhereEverythingMustRun,
+}
+
+/// Runs every step and fails if one failed, or is missing where everything has to run.
+pub(crate) fn run(fuzzing: Fuzzing) -> Result<()> {
+    let mut report = Report::new();
+    provision::install(&mut report);
+    let built = report.step("build the product", || {
+        shell::run(shell::cargo().args(["build", "--locked", "--package", "kannuki"]))?;
+        Ok(Outcome::passed())
+    });
+    if built {
+        report.step("tests", tests);
+        report.step("documentation examples", doc_tests);
+        report.step("generated pages", || docs::compare().map(|()| Outcome::passed()));
+    }
+    report.step("licences, sources, versions", licences::check);
+    if fuzzing == Fuzzing::Always || shell::everything_must_run() {
+        fuzz::run(&mut report);
+    } else {
+        report.step("fuzzing", || Ok(Outcome::Missing("asked for by --fuzz or CI=true".into())));
+    }
+    report.close()
+}
+
+/// Unit, property, conformance, hostile and client tests.
+fn tests() -> Result<Outcome> {
+    let has_nextest = shell::succeeds(shell::cargo().args(["nextest", "--version"]));
+    let mut command = shell::cargo();
+    if has_nextest {
+        command.args(["nextest", "run"]);
+    } else {
+        command.args(["test", "--lib", "--bins", "--tests"]);
+    }
+    command.args(["--workspace", "--locked", "--no-fail-fast"]);
+    command.env("KANNUKI_BIN", shell::target().join("debug/kannuki"));
+    command.env("KANNUKI_CLIENTS", provision::clients());
+    shell::run(&mut command)?;
+    Ok(Outcome::passed())
+}
+
+fn doc_tests() -> Result<Outcome> {
+    shell::run(shell::cargo().args(["test", "--workspace", "--locked", "--doc", "--quiet"]))?;
+    Ok(Outcome::passed())
+}
