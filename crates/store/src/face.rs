@@ -26,6 +26,20 @@ pub struct Hashed<'k> {
     pub(crate) hash: u64,
 }
 
+impl<'k> Hashed<'k> {
+    /// The key.
+    #[must_use]
+    pub const fn key(&self) -> &'k [u8] {
+        self.key
+    }
+
+    /// Its hash, for [`crate::Store::prepare_hashes`].
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// What a look-up may change, besides the marks of having been read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fetch {
@@ -74,6 +88,8 @@ pub struct Hit<'s, B> {
     pub binary_key: bool,
     /// Created by this very call.
     pub created: bool,
+    /// Why there was none before, if it was created by this call.
+    pub absent: Option<Absent>,
     /// Item size as memcached would report it.
     pub item_bytes: u32,
     /// Size class, 1..=63.
@@ -100,6 +116,16 @@ pub enum Value<'s, B> {
     Inline(&'s [u8]),
     /// Clone the handle and write it to the socket without any lock.
     Chain(&'s B),
+}
+
+/// Why a fetch has nothing to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchMiss {
+    /// No live item, and none was to be created.
+    Absent(Absent),
+    /// No memory to create the item that [`Fetch::vivify`] asked for, or too many bytes of values
+    /// thrown out already are still held by slow readers to lend out another large one.
+    NoMemory,
 }
 
 /// Why a look-up found nothing. Also reported by operations that look a key up on their way.
@@ -270,4 +296,93 @@ pub struct Looked<T> {
     pub outcome: T,
     /// `None` = there was a live item.
     pub absent: Option<Absent>,
+}
+
+/// Why [`crate::Store::reserve`] refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Above [`StoreConfig::item_bytes_max`].
+    TooLarge,
+    /// No memory, and nothing may or can be evicted.
+    NoMemory,
+}
+
+/// Why a store could not be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// [`StoreConfig::memory_bytes`] is below `least` bytes.
+    MemoryTooSmall {
+        /// What would do.
+        least: u64,
+    },
+    /// [`StoreConfig::memory_bytes`] is above `most` bytes.
+    MemoryTooLarge {
+        /// What would do.
+        most: u64,
+    },
+    /// [`StoreConfig::threads`] is zero.
+    NoThreads,
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MemoryTooSmall { least } => {
+                write!(out, "memory for items is below {least} bytes")
+            }
+            Self::MemoryTooLarge { most } => write!(out, "memory for items is above {most} bytes"),
+            Self::NoThreads => write!(out, "number of worker threads is 0"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Where a walk goes on. [`Cursor::START`] is the beginning; any other comes from a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) shard: u32,
+    pub(crate) at: u64,
+}
+
+impl Cursor {
+    /// The beginning of the store.
+    pub const START: Self = Self { shard: 0, at: 0 };
+}
+
+/// An item met by a walk, shown under the shard's lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Walked<'s> {
+    /// Its key.
+    pub key: &'s [u8],
+    /// Its expiry.
+    pub expiry: Expiry,
+    /// When it was last accessed.
+    pub last_access: Now,
+    /// Cas unique; 0 under `-C`.
+    pub cas: u64,
+    /// It has been fetched.
+    pub fetched: bool,
+    /// Size class, 1..=63.
+    pub class: u8,
+    /// Item size as memcached would report it.
+    pub item_bytes: u32,
+    /// Client flags.
+    pub flags: u32,
+    /// Its key was stored as base64.
+    pub binary_key: bool,
+    /// Bytes of its value.
+    pub value_bytes: u32,
+}
+
+/// What a step of background work did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Something is left that a further step could do at once; else wait about a second.
+    pub more: bool,
+    /// Items looked at.
+    pub items_checked: u32,
+    /// Expired or flushed items freed.
+    pub items_reclaimed: u32,
 }

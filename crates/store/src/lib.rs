@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod blocks;
+pub mod chain;
 pub mod class;
 pub mod face;
+pub mod stats;
+mod store;
 pub mod time;
+
+pub use store::{Reservation, Store};
