@@ -1,0 +1,12 @@
+//! Does Kannuki say what memcached says? One module per way of asking.
+
+mod compare;
+mod coverage;
+mod differences;
+mod differential;
+mod frame;
+mod notation;
+mod play;
+mod reply;
+mod script;
+mod stat_policy;
