@@ -1,2 +1,37 @@
 //! May this peer do this, now? Pure decisions: exposure, networks, identities, rules, budgets.
+//!
+//! ```text
+//!   Peer --admit--> Access (one verdict per action, kept with the connection)
+//!                      |
+//!   command --permit---+--> Permit (the only key to the store)  or  Denial { response, reason }
+//! ```
+//!
+//! A decision is a value. Whoever acts on the store needs a [`Permit`], and only
+//! [`Guard::permit`] makes one; whoever is refused gets a [`Denial`] that says both what the peer
+//! is told and why, to be counted once and explained to the operator.
+//!
+//! Invariants: no clock, no socket, no lock, no allocation per decision; nothing a peer sends can
+//! cause a panic; an IPv4 address is the same peer whether it comes bare or mapped into IPv6; what
+//! cannot be decided is denied.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+#[macro_use]
+mod catalogue;
+
+pub mod action;
+mod address;
+mod denial;
+mod network;
+mod permit;
+mod policy;
+mod prefixes;
+pub mod udp;
+
+pub use action::{Action, ActionKind, ActionSet};
+pub use address::AddressClass;
+pub use denial::{Denial, Reason, Response};
+pub use network::{NETWORKS_MAX, NetworkError, NetworkList, NetworkPrefix, TooManyNetworks};
+pub use permit::{Access, Guard, Permit, Verdict};
+pub use policy::{Door, Exposure, Keys, Peer, Policy, RULES_MAX, Rule, Rules, TooManyRules, Who};
+pub use prefixes::{KEY_PREFIXES_MAX, KeyPrefixes, TooManyKeyPrefixes};

@@ -41,7 +41,9 @@ impl Interest {
 
     fn flags(self) -> EventFlags {
         let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN | EventFlags::RDHUP, self.readable);
+        flags.set(EventFlags::IN, self.readable);
+        // The kernel refuses RDHUP beside EXCLUSIVE; what is watched so (a listener) has no peer.
+        flags.set(EventFlags::RDHUP, self.readable && !self.exclusive);
         flags.set(EventFlags::OUT, self.writable);
         flags.set(EventFlags::EXCLUSIVE, self.exclusive);
         flags
