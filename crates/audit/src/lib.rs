@@ -1,2 +1,8 @@
 //! Is this host safe? And the one parser of the options that memcached understands.
+//!
+//! Invariants:
+//! - No argument, file or host can make this crate panic.
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+pub mod memcached_options;
