@@ -1,8 +1,9 @@
 //! How scripts write bytes.
 //!
 //! `\r \n \t \0 \xHH \\ \{` are escapes; `{TEXT*N}` is TEXT N times; `{cas1}`, `{cas1+5}` is the
-//! first CAS number this server has shown, plus 5; `{now+100}` is the present UNIX second plus 100.
-//! The last two differ between the servers and between runs, so they are filled in when played.
+//! first CAS number this server has shown, plus 5, `{cas}` the one it showed last; `{now+100}` is
+//! the present UNIX second plus 100. The last ones differ between the servers and between runs, so
+//! they are filled in when played.
 
 /// The largest text a script may unfold to: a few values just above 1 MiB.
 const UNFOLDED_BYTES_MAX: usize = 64 << 20;
@@ -11,7 +12,7 @@ const UNFOLDED_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     Literal(Vec<u8>),
-    /// The n-th CAS number seen (from 1), plus a delta.
+    /// The n-th CAS number seen (from 1; 0 is the last one shown), plus a delta.
     Cas(usize, i64),
     /// The present UNIX second, plus a delta.
     Now(i64),
@@ -114,7 +115,11 @@ fn braced(inside: &str) -> Result<Piece, String> {
     if name == "now" {
         return Ok(Piece::Now(delta));
     }
-    let nth = name.strip_prefix("cas").and_then(|nth| nth.parse().ok());
+    let nth = match name.strip_prefix("cas") {
+        Some("") => Some(0),
+        Some(nth) => nth.parse().ok(),
+        None => None,
+    };
     nth.map(|nth| Piece::Cas(nth, delta)).ok_or_else(|| format!("{{{inside}}}: unknown"))
 }
 

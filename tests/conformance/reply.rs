@@ -36,21 +36,28 @@ pub enum Token {
 
 /// CAS numbers that one server has shown, in order.
 #[derive(Debug, Default)]
-pub struct CasTable(Vec<u64>);
+pub struct CasTable {
+    known: Vec<u64>,
+    shown_last: Option<u64>,
+}
 
 impl CasTable {
-    /// The n-th number, from 1.
+    /// The n-th number, from 1; for 0 the one shown last.
     pub fn get(&self, nth: usize) -> Option<u64> {
-        nth.checked_sub(1).and_then(|at| self.0.get(at)).copied()
+        match nth.checked_sub(1) {
+            Some(at) => self.known.get(at).copied(),
+            None => self.shown_last,
+        }
     }
 
     fn token(&mut self, cas: u64) -> Token {
         if cas == 0 {
             return Token::Bytes(b"0".to_vec());
         }
-        let at = self.0.iter().position(|known| *known == cas).unwrap_or_else(|| {
-            self.0.push(cas);
-            self.0.len() - 1
+        self.shown_last = Some(cas);
+        let at = self.known.iter().position(|known| *known == cas).unwrap_or_else(|| {
+            self.known.push(cas);
+            self.known.len() - 1
         });
         Token::Cas(at + 1)
     }
