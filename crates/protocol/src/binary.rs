@@ -116,7 +116,7 @@ pub enum BinaryVerb<'b> {
         /// Its new expiry time.
         exptime: Exptime,
     },
-    /// Any other opcode; its body has been consumed. Answer 81.
+    /// Any other opcode; its body is swallowed by the decoder. Answer 81.
     Unknown,
     /// 0b
     Version,

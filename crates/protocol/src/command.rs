@@ -372,12 +372,19 @@ pub enum Classes<'b> {
 
 impl Classes<'_> {
     /// Reads a list `1,2,3`: bit `n` of the answer stands for class `n`. `None` if any of them is no
-    /// number from 1 to [`SLAB_CLASS_MAX`].
+    /// number from 1 to [`SLAB_CLASS_MAX`]. Empty places between commas do not count; of a list with
+    /// nothing else the answer is 0.
     #[must_use]
     pub fn parse_list(list: &[u8]) -> Option<u64> {
-        list.split(|&byte| byte == b',').try_fold(0, |set, class| {
+        let classes = list.split(|&byte| byte == b',').filter(|class| !class.is_empty());
+        let mut set = 0;
+        for class in classes {
             let class = number::unsigned_u32(class)?;
-            if (1..=SLAB_CLASS_MAX).contains(&class) { Some(set | (1 << class)) } else { None }
-        })
+            if !(1..=SLAB_CLASS_MAX).contains(&class) {
+                return None;
+            }
+            set |= 1 << class;
+        }
+        Some(set)
     }
 }

@@ -47,11 +47,21 @@ pub const RESYNC_BYTES_MAX: usize = GET_LINE_BYTES_MAX;
 /// Shortest text command line, in bytes, its end included. memcached answers a format error below.
 pub const LINE_BYTES_MIN: usize = 4;
 
-/// Longest name of a login mechanism, in bytes. Source: memcached's behaviour.
-pub const SASL_MECHANISM_BYTES_MAX: usize = 32;
-
 /// Largest number of a slab class, as `lru_crawler` and `stats cachedump` name them.
 pub const SLAB_CLASS_MAX: u32 = 63;
+
+/// Longest pause of the crawler, in microseconds: one second. Source: memcached's behaviour.
+pub const CRAWLER_SLEEP_MICROS_MAX: u32 = 1_000_000;
+
+/// Largest share of HOT and WARM together, in per cent. memcached keeps the rest for COLD, the only
+/// queue it evicts from.
+pub const LRU_SHARES_PCT_MAX: u32 = 80;
+
+/// Shortest window of `slabs automove window`, in seconds. Source: memcached's behaviour.
+pub const AUTOMOVE_WINDOW_MIN: u32 = 3;
+
+/// Longest window of `slabs automove window`, in seconds. Source: memcached's behaviour.
+pub const AUTOMOVE_WINDOW_MAX: u32 = 1800;
 
 const _: () = assert!(LINE_BYTES_MAX <= LINE_WHOLE_BYTES_MAX);
 const _: () = assert!(LINE_WHOLE_BYTES_MAX <= GET_LINE_BYTES_MAX);

@@ -132,6 +132,17 @@ pub struct MetaFlags<'b> {
 }
 
 impl<'b> MetaFlags<'b> {
+    /// Nothing given yet; `tokens` are what [`MetaFlags::returns`] will look at.
+    pub(crate) fn new(tokens: &'b [u8]) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
+    /// The flag tokens as they stood on the line.
+    #[must_use]
+    pub const fn sent(&self) -> &'b [u8] {
+        self.tokens
+    }
+
     /// The flags whose answer the peer wants back, in the order of the request.
     pub fn returns(&self) -> impl Iterator<Item = Return<'b>> + use<'b> {
         self.tokens.split(|&byte| byte == b' ').filter_map(|token| {

@@ -128,6 +128,9 @@ faults! {
     MetaFlagByte => "meta-flag-byte", FORMAT;
     /// Anything wrong among the flags of `ma`.
     MetaArithmeticFlags => "meta-arithmetic-flags", "CLIENT_ERROR invalid or duplicate flag";
+    /// A key of `ma` above [`crate::limits::KEY_BYTES_MAX`].
+    MetaArithmeticKeyTooLong => "meta-arithmetic-key-too-long",
+        "CLIENT_ERROR invalid or duplicate flag";
     /// The number of `N`, `T`, `R`, `C` or `E`.
     MetaBadToken => "meta-bad-token", "CLIENT_ERROR bad token in command line format";
     /// The number of `F`.
@@ -174,8 +177,6 @@ faults! {
     BinaryKeyTooLong => "binary-key-too-long", Status::InvalidArguments.text();
     /// Key, extras or value where the opcode has none, or the other way round.
     BinaryShape => "binary-shape", Status::InvalidArguments.text();
-    /// The name of a login mechanism above [`crate::limits::SASL_MECHANISM_BYTES_MAX`].
-    BinaryMechanismTooLong => "binary-mechanism-too-long", Status::InvalidArguments.text();
 }
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! The grammar, line by line.
