@@ -41,10 +41,33 @@ pub fn play(script: &Script, server: &Server) -> Result<Transcript, String> {
         let played = player.step(step);
         replies.push(played.map_err(|why| format!("{}: {:?}: {why}", script.name, step.label))?);
     }
-    let all = kannuki_tests::stats(&mut server.connect(), "stats");
+    let all = statistics(script, server);
     let counted = |key: &str| stat_policy::COUNTED.contains(&key);
     let counters = all.into_iter().filter(|(key, _)| counted(key)).collect();
     Ok(Transcript { replies, counters })
+}
+
+/// What `stats` says, asked in a protocol the server speaks.
+fn statistics(script: &Script, server: &Server) -> Vec<(String, String)> {
+    let mut wire = server.connect();
+    if !script.server_flags.join(" ").contains("-B binary") {
+        return kannuki_tests::stats(&mut wire, "stats");
+    }
+    let mut request = frame::barrier();
+    request[1] = 0x10;
+    wire.send([request, frame::barrier()].concat());
+    until(&mut wire, |bytes| barrier_response(bytes).is_some());
+    let raw = take_all(&mut wire);
+    let mut found = Vec::new();
+    let mut rest = raw.as_slice();
+    while let Some(response) = frame::response(rest) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !response.key.is_empty() {
+            found.push((text(response.key), text(response.value)));
+        }
+        rest = &rest[response.bytes..];
+    }
+    found
 }
 
 struct Player<'s> {
