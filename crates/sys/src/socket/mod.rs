@@ -110,6 +110,9 @@ impl Trouble {
     }
 }
 
+/// The system lacks the family of the address: IPv6 compiled out or switched off.
+pub const NO_ADDRESS_FAMILY: i32 = libc::EAFNOSUPPORT;
+
 /// Whether this host can listen on the IPv6 loopback address: IPv6 may be compiled out, switched
 /// off, or missing from a container.
 #[must_use]
