@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use kannuki_guard::{Exposure, NetworkPrefix};
+use kannuki_guard::{Exposure, NetworkList};
 pub use kannuki_protocol::Dialect;
 
 use crate::log::LogConfig;
@@ -26,7 +26,7 @@ pub struct Config {
     /// Which peers may connect at all.
     pub exposure: Exposure,
     /// Networks besides loopback that get whole UDP replies.
-    pub udp_trusted: Vec<NetworkPrefix>,
+    pub udp_trusted: NetworkList,
     /// Length of the kernel's queue of connections not yet accepted (`-b`).
     pub backlog: u32,
     /// Firewall mark of the listening sockets (`-o sock_cookie_id`), 0 = none.
@@ -130,7 +130,7 @@ pub struct Reload {
     /// New verbosity of the diagnostics.
     pub verbosity: u8,
     /// New networks besides loopback that get whole UDP replies.
-    pub udp_trusted: Vec<NetworkPrefix>,
+    pub udp_trusted: NetworkList,
     /// New exposure, for connections accepted from now on.
     pub exposure: Exposure,
 }
@@ -158,6 +158,8 @@ pub struct Echo {
     pub slab_automove: u8,
     /// `-o slab_automove_ratio`
     pub slab_automove_ratio: f64,
+    /// `-o slab_automove_freeratio`
+    pub slab_automove_freeratio: f64,
     /// `-o slab_automove_window`, in seconds.
     pub slab_automove_window: u32,
     /// `-o slab_chunk_max`, in bytes.
@@ -174,6 +176,8 @@ pub struct Echo {
     pub hash_algorithm: String,
     /// `-o lru_maintainer`
     pub lru_maintainer: bool,
+    /// `lru mode segmented`
+    pub lru_segmented: bool,
     /// `-o hot_lru_pct`
     pub hot_lru_pct: u32,
     /// `-o warm_lru_pct`
@@ -210,6 +214,7 @@ impl Default for Echo {
             slab_reassign: true,
             slab_automove: 1,
             slab_automove_ratio: 0.8,
+            slab_automove_freeratio: 0.01,
             slab_automove_window: 10,
             slab_chunk_max: 512 * 1024,
             lru_crawler: true,
@@ -218,6 +223,7 @@ impl Default for Echo {
             tail_repair_time: 0,
             hash_algorithm: "murmur3".to_owned(),
             lru_maintainer: true,
+            lru_segmented: true,
             hot_lru_pct: 20,
             warm_lru_pct: 40,
             hot_max_factor: 0.2,

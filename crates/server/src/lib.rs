@@ -1,61 +1,49 @@
 //! Sockets, event loops, statistics: protocol, guard, store and sys joined.
 //!
 //! ```text
-//! socket -> connection -> session -> Decoder -> dispatch -> Guard -Permit-> executor -> Store
+//! socket -> connection -> session -> Decoder -> dispatch -> Guard -Permit-> Executor -> Store
 //!              ^                                                               |
 //!              +------------------------- replies -----------------------------+
 //! ```
 //!
+//! Threads: one accepts and hands connections out; `-t` event loops own them; one keeps house (clock,
+//! expiry, eviction reserve); the starting thread waits for signals.
+//!
 //! Invariants:
 //! - Only `connection` touches a client socket; only `clock` reads a clock.
-//! - The `Store` is a private field of [`dispatch`]'s executor, whose every peer operation takes a
+//! - The `Store` is a private field of `dispatch`'s executor, whose every peer operation takes a
 //!   permit by value.
 //! - Nothing reads configuration after start: [`config::Config`] is a value handed down.
 #![forbid(unsafe_code)]
 
+mod acceptor;
+mod clock;
 pub mod config;
+mod connection;
+mod counters;
+mod datagram;
+mod dispatch;
+mod doors;
+mod dump;
+mod instance;
+mod limits;
 pub mod log;
+mod memory;
+mod output;
+mod prefixes;
+mod refusals;
+mod registry;
+mod run;
+mod session;
+mod stats;
+mod worker;
 
-pub use kannuki_guard::{Exposure, NetworkPrefix};
+pub use kannuki_guard::{Exposure, NetworkList, NetworkPrefix, Reason};
+pub use run::{Hooks, ReloadSource, StartError, Started, run};
 
-/// Starts the server and returns when it has stopped.
-///
-/// `reload` is called on SIGHUP to read the configuration again; its error is logged and the old
-/// settings stay.
-///
-/// # Errors
-/// When a socket, a limit or a privilege could not be had: names it and the way out.
-pub fn run(config: config::Config, reload: ReloadSource) -> Result<(), StartError> {
-    let _ = (config, reload);
-    Ok(())
-}
+/// The memcached whose behaviour this server has, and all that it answers to `version`: clients
+/// parse it as three numbers.
+pub const VERSION: &str = "1.6.45";
 
-/// Reads the configuration again; the error says which file and why.
-pub type ReloadSource = Box<dyn FnMut() -> Result<config::Reload, String> + Send>;
-
-/// Why the server did not start or did not go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The system refused something: exit code 71.
-    #[error("{0}")]
-    System(String),
-    /// The limit of connections leaves no room: exit code 1.
-    #[error("{0}")]
-    Limit(String),
-    /// No such user: exit code 67.
-    #[error("cannot find the user {0} to switch to")]
-    UnknownUser(String),
-}
-
-impl StartError {
-    /// memcached's exit code for this failure.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::System(_) => 71,
-            Self::Limit(_) => 1,
-            Self::UnknownUser(_) => 67,
-        }
-    }
-}
+/// This server's own version.
+pub const KANNUKI_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,202 @@
+//! The thread that accepts connections, asks the guard, and hands them out evenly.
+//!
+//! Invariants:
+//! - Every accepted peer is admitted by the guard and has a place under the connection limit before
+//!   a byte of it is read.
+//! - Over the limit a peer is told so and closed, or, if configured, nobody is accepted until there
+//!   is room again.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use kannuki_guard::{Access, Denial, Peer};
+use kannuki_protocol::{Dialect, reply::text::Line};
+use kannuki_sys::{
+    poller::{Events, Interest, Poller},
+    socket::{Listener, PeerAddress, Stream, Trouble},
+};
+
+use crate::{
+    connection::Arrival,
+    counters::{Counter, Counters},
+    doors::{describe, describe_inet},
+    instance::Instance,
+    limits::{ACCEPT_RETRY_MILLIS, ACCEPTS_PER_TURN},
+    refusals,
+    registry::{Admitted, Facts, Registered, State},
+    worker::{Letterbox, Post, WAKER},
+};
+
+/// The accepting thread.
+pub(crate) struct Acceptor {
+    instance: Arc<Instance>,
+    letterbox: Arc<Letterbox>,
+    listeners: Vec<Open>,
+    threads: Vec<Arc<Letterbox>>,
+    next: usize,
+    poller: Poller,
+    refused_logged: u32,
+}
+
+struct Open {
+    listener: Listener,
+    dialect: Dialect,
+    address: String,
+    _registered: Registered,
+}
+
+impl Acceptor {
+    /// Takes over the listeners; hands connections out to `threads` in turn.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        post: Post,
+        listeners: Vec<(Listener, Dialect)>,
+        threads: Vec<Arc<Letterbox>>,
+    ) -> io::Result<Self> {
+        let Post { poller, letterbox } = post;
+        let mut open = Vec::with_capacity(listeners.len());
+        for (token, (listener, dialect)) in (0_u64..).zip(listeners) {
+            poller.add(listener.as_fd(), token, Interest::READABLE)?;
+            let address = describe(listener.local_address());
+            let descriptor = listener.as_fd().as_raw_fd();
+            let now = instance.clock.now();
+            let facts = Facts::new(descriptor, address.clone(), None, State::Listening, now);
+            let _registered = instance.registry.register_socket(facts);
+            open.push(Open { listener, dialect, address, _registered });
+        }
+        let listeners = open;
+        Ok(Self { instance, letterbox, listeners, threads, next: 0, poller, refused_logged: 0 })
+    }
+
+    /// Accepts until the server stops.
+    pub(crate) fn run(mut self) {
+        let instance = Arc::clone(&self.instance);
+        let Some(counters) = instance.board.of_thread(instance.config.threads) else { return };
+        counters.add(Counter::TotalConnections, self.listeners.len() as u64);
+        let mut events = Events::new();
+        while !instance.control.is_stopping() {
+            if let Err(error) = self.poller.wait(&mut events, None) {
+                tracing::error!(%error, "cannot wait for connections any longer");
+                return instance.control.stop();
+            }
+            for ready in events.iter() {
+                match usize::try_from(ready.token) {
+                    Ok(listener) if ready.token != WAKER => self.accept(counters, listener),
+                    _ => self.letterbox.drain(),
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, counters: &Counters, listener: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.instance.config.maxconns_fast && !self.wait_for_room(counters) {
+                return;
+            }
+            let Some(open) = self.listeners.get(listener) else { return };
+            match open.listener.accept() {
+                Ok((stream, peer)) => self.welcome(counters, listener, stream, peer),
+                Err(error) => match Trouble::of(&error) {
+                    Trouble::WouldBlock => return,
+                    Trouble::Closed | Trouble::Interrupted => {}
+                    Trouble::Exhausted | Trouble::Other => {
+                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        return std::thread::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Stops accepting until a connection is closed; `false` = the server stops.
+    fn wait_for_room(&self, counters: &Counters) -> bool {
+        let instance = &self.instance;
+        if instance.registry.has_room() {
+            return true;
+        }
+        instance.accepting.store(false, Ordering::Relaxed);
+        counters.add(Counter::ListenDisabled, 1);
+        let pause = Duration::from_millis(ACCEPT_RETRY_MILLIS);
+        while !instance.registry.has_room() && !instance.control.is_stopping() {
+            std::thread::sleep(pause);
+            counters.add(Counter::ListenDisabledMicros, ACCEPT_RETRY_MILLIS * 1000);
+        }
+        instance.accepting.store(true, Ordering::Relaxed);
+        !instance.control.is_stopping()
+    }
+
+    fn welcome(&mut self, counters: &Counters, listener: usize, stream: Stream, peer: PeerAddress) {
+        let access = match self.instance.rules().guard.admit(&peer_of(&peer)) {
+            Ok(access) => access,
+            Err(denial) => return self.turn_away(counters, &denial, &peer),
+        };
+        let Some(place) = self.instance.registry.admit() else {
+            counters.add(Counter::RejectedConnections, 1);
+            // Best effort: a fresh socket has room for one line.
+            let _ = stream.write(Line::MaxConns.bytes());
+            return;
+        };
+        counters.add(Counter::TotalConnections, 1);
+        let is_tcp = matches!(peer, PeerAddress::Inet(_));
+        if is_tcp {
+            let tuned = stream.set_nodelay(true).and_then(|()| stream.set_keepalive(true));
+            if let Err(error) = tuned {
+                tracing::debug!(%error, "cannot tune a connection");
+            }
+        }
+        self.hand_out(listener, stream, access, place, is_tcp, &peer);
+    }
+
+    fn hand_out(
+        &mut self,
+        listener: usize,
+        stream: Stream,
+        access: Access,
+        place: Admitted,
+        is_tcp: bool,
+        peer: &PeerAddress,
+    ) {
+        let Some(open) = self.listeners.get(listener) else { return };
+        let address = match peer {
+            PeerAddress::Inet(address) => describe_inet("tcp", *address),
+            PeerAddress::Unix(_) => "unix".to_owned(),
+        };
+        let descriptor = stream.as_fd().as_raw_fd();
+        let now = self.instance.clock.now();
+        let at = Some(open.address.clone());
+        let registered = place.register(Facts::new(descriptor, address, at, State::Read, now));
+        let dialect = open.dialect;
+        let arrival = Arrival { stream, access, dialect, may_idle_out: is_tcp, registered };
+        if let Some(thread) = self.threads.get(self.next) {
+            thread.hand_over(arrival);
+        }
+        self.next = (self.next + 1) % self.threads.len().max(1);
+    }
+
+    /// A peer from outside the exposure: closed without a word, counted, and explained in the log
+    /// once a second at most.
+    fn turn_away(&mut self, counters: &Counters, denial: &Denial, peer: &PeerAddress) {
+        counters.add_refusal(refusals::of_denial(denial));
+        let now = self.instance.clock.now().0;
+        if self.refused_logged != now {
+            self.refused_logged = now;
+            let reason = denial.reason.name();
+            let explanation = denial.reason.explain();
+            tracing::warn!(?peer, reason, explanation, "refused a connection");
+        }
+    }
+}
+
+fn peer_of(address: &PeerAddress) -> Peer {
+    match address {
+        PeerAddress::Inet(address) => Peer::tcp(address.ip()),
+        PeerAddress::Unix(unix) => Peer::unix(unix.uid),
+    }
+}

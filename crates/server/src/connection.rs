@@ -1,0 +1,289 @@
+//! One client socket: the only place that reads from or writes to one.
+//!
+//! Invariants:
+//! - Between turns an idle connection holds no buffer: it reads into and answers from buffers that
+//!   its thread lends.
+//! - Nothing is read while replies wait to be sent, so a peer that does not read holds at most one
+//!   full output and the input it had sent before.
+//! - What is held between turns is accounted for in the registry, under one bound for all.
+
+use std::{
+    io::IoSlice,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use kannuki_protocol::{Dialect, reply::text::Line};
+use kannuki_store::time::Now;
+use kannuki_sys::socket::{Stream, Trouble};
+
+use crate::{
+    counters::Counter,
+    dispatch::Turn,
+    limits::{WRITE_PIECES_MAX, WRITE_STALL_SECS},
+    output::Output,
+    registry::{Registered, State},
+    session::{Next, Session},
+};
+
+/// A connection as the acceptor hands it to a thread.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// The socket.
+    pub stream: Stream,
+    /// What the guard decided about its peer.
+    pub access: kannuki_guard::Access,
+    /// The protocol of its listener.
+    pub dialect: Dialect,
+    /// Whether the idle timeout applies (TCP only).
+    pub may_idle_out: bool,
+    /// Its entry and its place under the limit.
+    pub registered: Registered,
+}
+
+/// Buffers that a thread lends to the connection whose turn it is.
+#[derive(Debug)]
+pub(crate) struct Lent<'l> {
+    /// Where to read.
+    pub scratch: &'l mut [u8],
+    /// Where to answer; empty between connections.
+    pub out: &'l mut Output,
+}
+
+/// What is to be done with a connection after its turn.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Wait until it is readable.
+    Await,
+    /// Wait until it is writable.
+    AwaitWritable,
+    /// It has more to do without waiting.
+    Again,
+    /// Drop it.
+    Close,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    session: Session,
+    registered: Registered,
+    /// Bytes received and not yet used.
+    inbox: Vec<u8>,
+    /// Replies that the socket would not take.
+    unsent: Output,
+    /// Bytes of the two above as last told to the registry.
+    held: u64,
+    /// Send what is unsent, then close.
+    closing: bool,
+    may_idle_out: bool,
+    /// When the socket last took some of `unsent`.
+    sent_at: Now,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    #[must_use]
+    pub(crate) fn new(arrival: Arrival, now: Now) -> Self {
+        Self {
+            stream: arrival.stream,
+            session: Session::new(arrival.dialect, arrival.access),
+            registered: arrival.registered,
+            inbox: Vec::new(),
+            unsent: Output::default(),
+            held: 0,
+            closing: false,
+            may_idle_out: arrival.may_idle_out,
+            sent_at: now,
+        }
+    }
+
+    /// The socket, to be watched.
+    #[must_use]
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// The socket is readable: reads once and executes what came.
+    pub(crate) fn readable(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
+        if !self.unsent.is_empty() {
+            // Only a hang-up is reported while replies wait: the peer will never read them.
+            return Fate::Close;
+        }
+        match self.stream.read(lent.scratch) {
+            Ok(0) => Fate::Close,
+            Ok(length) => {
+                turn.counters.add(Counter::BytesRead, length as u64);
+                let lent_bytes = lent.scratch.get(..length).unwrap_or_default();
+                self.received(turn, lent_bytes, lent.out)
+            }
+            Err(error) => match Trouble::of(&error) {
+                Trouble::WouldBlock | Trouble::Interrupted => Fate::Await,
+                _ => Fate::Close,
+            },
+        }
+    }
+
+    /// The socket is writable: sends what waited, then goes on with what was received before.
+    pub(crate) fn writable(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        if !self.send(turn, &mut unsent) {
+            return self.settle(turn, Fate::Close);
+        }
+        if !unsent.is_empty() {
+            self.unsent = unsent;
+            return Fate::AwaitWritable;
+        }
+        if self.closing {
+            return Fate::Close;
+        }
+        self.again(turn, lent)
+    }
+
+    /// Goes on with what was received before.
+    pub(crate) fn again(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
+        self.received(turn, &[], lent.out)
+    }
+
+    /// Bytes have come: executes what is complete, sends the replies, keeps the rest.
+    fn received(&mut self, turn: &Turn<'_>, lent: &[u8], out: &mut Output) -> Fate {
+        let fate = if self.inbox.is_empty() {
+            let (used, fate) = self.execute(turn, lent, out);
+            if fate != Fate::Close {
+                self.inbox.extend_from_slice(lent.get(used..).unwrap_or_default());
+            }
+            fate
+        } else {
+            let mut inbox = std::mem::take(&mut self.inbox);
+            inbox.extend_from_slice(lent);
+            let (used, fate) = self.execute(turn, &inbox, out);
+            inbox.drain(..used.min(inbox.len()));
+            if !inbox.is_empty() {
+                self.inbox = inbox;
+            }
+            fate
+        };
+        self.settle(turn, fate)
+    }
+
+    /// Executes and sends in turn until the input, the budget or the socket's room is used up.
+    fn execute(&mut self, turn: &Turn<'_>, unread: &[u8], out: &mut Output) -> (usize, Fate) {
+        let mut used = 0;
+        let mut budget = turn.instance.config.reqs_per_event;
+        let facts = self.registered.facts();
+        facts.set_state(State::ParseCmd);
+        if !unread.is_empty() {
+            facts.commanded(turn.now);
+        }
+        let fate = loop {
+            let rest = unread.get(used..).unwrap_or_default();
+            let progress = self.session.advance(turn, rest, &mut budget, out);
+            used += progress.used;
+            match progress.next {
+                Next::Close => self.closing = true,
+                Next::Yield => turn.counters.add(Counter::ConnYields, 1),
+                Next::Read | Next::Flush => {}
+            }
+            if !self.send(turn, out) {
+                break Fate::Close;
+            }
+            if !out.is_empty() {
+                // The socket is full: the replies become this connection's own.
+                std::mem::swap(&mut self.unsent, out);
+                self.sent_at = turn.now;
+                break Fate::AwaitWritable;
+            }
+            match progress.next {
+                Next::Read => break Fate::Await,
+                Next::Yield => break Fate::Again,
+                Next::Close => break Fate::Close,
+                // A long answer: others come first once the budget is spent.
+                Next::Flush if budget == 0 => break Fate::Again,
+                Next::Flush => budget -= 1,
+            }
+        };
+        out.clear();
+        (used, fate)
+    }
+
+    /// Sends as much as the socket takes; `false` = the connection is broken.
+    fn send(&mut self, turn: &Turn<'_>, out: &mut Output) -> bool {
+        while !out.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); WRITE_PIECES_MAX];
+            let filled = out.gather(&mut pieces);
+            let sent = match pieces.get(..filled) {
+                Some([only]) => self.stream.write(only),
+                Some(pieces) => self.stream.write_vectored(pieces),
+                None => return false,
+            };
+            match sent {
+                Ok(0) => return false,
+                Ok(sent) => {
+                    turn.counters.add(Counter::BytesWritten, sent as u64);
+                    self.sent_at = turn.now;
+                    out.advance(sent);
+                }
+                Err(error) => match Trouble::of(&error) {
+                    Trouble::Interrupted => {}
+                    Trouble::WouldBlock => return true,
+                    _ => return false,
+                },
+            }
+        }
+        true
+    }
+
+    /// Accounts for what is held until the next turn, and shows what the connection waits for.
+    fn settle(&mut self, turn: &Turn<'_>, fate: Fate) -> Fate {
+        if self.inbox.is_empty() {
+            self.inbox = Vec::new();
+        }
+        let unsent = if self.unsent.is_empty() { 0 } else { self.unsent.held() };
+        let held = self.inbox.capacity() as u64 + unsent;
+        let before = std::mem::replace(&mut self.held, held);
+        if !turn.instance.registry.hold(before, held) && fate != Fate::Close {
+            turn.counters.add(Counter::ReadBufOom, 1);
+            // The peer learns why if the line still fits into the socket.
+            let _ = self.stream.write(Line::OomLine.bytes());
+            return Fate::Close;
+        }
+        let state = match fate {
+            Fate::AwaitWritable => State::Mwrite,
+            _ if self.session.is_in_block() => State::Nread,
+            _ => State::Read,
+        };
+        self.registered.facts().set_state(state);
+        fate
+    }
+
+    /// Once a second: whether the peer has kept this connection waiting for too long.
+    #[must_use]
+    pub(crate) fn is_overdue(&self, turn: &Turn<'_>) -> bool {
+        if !self.unsent.is_empty() {
+            let stalled = turn.now.0.saturating_sub(self.sent_at.0) > WRITE_STALL_SECS;
+            if stalled {
+                turn.counters.add(Counter::SlowReaders, 1);
+            }
+            return stalled;
+        }
+        let limit = turn.instance.config.idle_timeout_secs;
+        let idle = turn.now.0.saturating_sub(self.registered.facts().last_command());
+        let idled_out = self.may_idle_out && limit > 0 && idle > limit;
+        if idled_out {
+            turn.counters.add(Counter::IdleKicks, 1);
+        }
+        idled_out
+    }
+
+    /// Nothing is begun and nothing waits to be sent: it can be closed without a loss.
+    #[must_use]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.unsent.is_empty() && self.inbox.is_empty() && self.session.is_between_commands()
+    }
+
+    /// Gives back what the registry was told of.
+    pub(crate) fn closed(self, turn: &Turn<'_>) {
+        let _ = turn.instance.registry.hold(self.held, 0);
+    }
+}

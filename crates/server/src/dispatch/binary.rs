@@ -1,0 +1,371 @@
+//! The binary protocol's commands.
+
+use kannuki_guard::{Access, Denial, action};
+use kannuki_protocol::{
+    binary::{Binary, BinaryStat, BinaryVerb, Status},
+    command::{Detail, Direction, Exptime, SetMode, Stats},
+    key::Key,
+    reply::binary as reply,
+};
+use kannuki_store::{
+    face::{Fetch, Hit, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written},
+    time::Expiry,
+};
+
+use super::{Payload, Turn, classic::write_mode};
+use crate::{
+    VERSION,
+    counters::Counter,
+    memory::{Chain, Reservation},
+    output::{Output, value_len},
+    prefixes::Tally,
+    session::Next,
+    stats,
+};
+
+/// Memory ran out while counting.
+const OOM_STEP: &str = "Out of memory incrementing value";
+/// Memory ran out while storing.
+const OOM_ITEM: &str = "Out of memory allocating item";
+
+/// Runs a command without a value; `Some` = the session cannot go on.
+pub(crate) fn run(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    out: &mut Output,
+) -> Option<Next> {
+    let answered = match asked.verb {
+        BinaryVerb::Get { key, with_key, touch } => {
+            get(turn, access, asked, Lookup { key, with_key, touch, value: true }, out)
+        }
+        BinaryVerb::Touch { key, exptime } => {
+            let lookup = Lookup { key, with_key: false, touch: Some(exptime), value: false };
+            get(turn, access, asked, lookup, out)
+        }
+        BinaryVerb::Delete { key } => delete(turn, access, asked, key, out.bytes()),
+        BinaryVerb::Arithmetic { .. } => arithmetic(turn, access, asked, out.bytes()),
+        BinaryVerb::Flush { delay } => flush(turn, access, asked, delay, out.bytes()),
+        BinaryVerb::Stat(stat) => show_stats(turn, access, asked, stat, out.bytes()),
+        BinaryVerb::Noop => {
+            reply::success(out.bytes(), asked.opcode, asked.opaque, 0);
+            Ok(())
+        }
+        BinaryVerb::Version => {
+            reply::text(out.bytes(), asked.opcode, asked.opaque, VERSION.as_bytes());
+            Ok(())
+        }
+        BinaryVerb::Quit => {
+            succeed(asked, 0, out.bytes());
+            return Some(Next::Close);
+        }
+        // Without `-S` there is no login.
+        _ => {
+            fail(asked, Status::UnknownCommand, out.bytes());
+            Ok(())
+        }
+    };
+    if answered.is_err() {
+        fail(asked, Status::Auth, out.bytes());
+    }
+    None
+}
+
+/// What the members of the get family differ in.
+struct Lookup<'b> {
+    key: Key<'b>,
+    with_key: bool,
+    touch: Option<Exptime>,
+    value: bool,
+}
+
+fn get(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    lookup: Lookup<'_>,
+    out: &mut Output,
+) -> Result<(), Denial> {
+    let key = lookup.key.as_bytes();
+    let executor = &turn.instance.executor;
+    let show = |hit: &Hit<'_, Chain>| {
+        let length =
+            if lookup.value { u32::try_from(value_len(&hit.value)).unwrap_or(0) } else { 0 };
+        let shown_key = lookup.with_key.then_some(key);
+        let ids = (asked.opcode, asked.opaque);
+        reply::value_head(out.bytes(), ids, shown_key, hit.flags, length, hit.cas);
+        if lookup.value {
+            out.push_value(&hit.value);
+        }
+        hit.class
+    };
+    let found = match lookup.touch {
+        None => {
+            let permit = turn.permit::<action::Read>(access, Some(key))?;
+            executor.read(permit, turn.now, &Fetch::default(), show)
+        }
+        Some(exptime) => {
+            let permit = turn.permit::<action::Write>(access, Some(key))?;
+            let touch = Some(turn.instance.clock.expiry(exptime, turn.now));
+            executor.read_and_change(permit, turn.now, &Fetch { touch, ..Fetch::default() }, show)
+        }
+    };
+    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
+    turn.count_looked_up(lookup.touch.is_some(), class);
+    turn.instance.prefixes.count(key, if class.is_some() { Tally::Hit } else { Tally::Miss });
+    if class.is_none() && !asked.quiet {
+        if lookup.with_key {
+            reply::miss_with_key(out.bytes(), asked.opcode, asked.opaque, key);
+        } else {
+            fail(asked, Status::NotFound, out.bytes());
+        }
+    }
+    Ok(())
+}
+
+fn delete(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    key: Key<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let permit = turn.permit::<action::Delete>(access, Some(key.as_bytes()))?;
+    let compare = condition(asked);
+    let looked = turn.instance.executor.remove(permit, turn.now, compare, &Removal::Remove);
+    turn.count_removed(key.as_bytes(), &looked);
+    match looked.outcome {
+        Removed::Removed { .. } => succeed(asked, 0, out),
+        Removed::Exists => fail(asked, Status::Exists, out),
+        Removed::NotFound | Removed::NoMemory => fail(asked, Status::NotFound, out),
+    }
+    Ok(())
+}
+
+fn arithmetic(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let BinaryVerb::Arithmetic { key, direction, delta, create } = asked.verb else {
+        return Ok(());
+    };
+    let permit = turn.permit::<action::Write>(access, Some(key.as_bytes()))?;
+    let expiry = |exptime: Exptime| turn.instance.clock.expiry(exptime, turn.now);
+    let how = Step {
+        increment: direction == Direction::Increment,
+        delta,
+        compare: condition(asked),
+        create: create.map(|(initial, exptime)| (initial, expiry(exptime))),
+        touch: None,
+        new_cas: None,
+        binary_key: false,
+    };
+    let looked = turn.instance.executor.step(permit, turn.now, &how);
+    turn.count_stepped(how.increment, &looked);
+    match looked.outcome {
+        Stepped::Number { value, cas, .. } if !asked.quiet => {
+            reply::number(out, asked.opcode, asked.opaque, value, cas);
+        }
+        Stepped::Number { .. } => {}
+        Stepped::Exists => fail(asked, Status::Exists, out),
+        Stepped::NotFound => fail(asked, Status::NotFound, out),
+        Stepped::NonNumeric => fail(asked, Status::NonNumeric, out),
+        Stepped::NoMemory => {
+            let (opcode, opaque) = (asked.opcode, asked.opaque);
+            reply::failure_with(out, opcode, opaque, Status::OutOfMemory, OOM_STEP);
+        }
+    }
+    Ok(())
+}
+
+fn flush(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    delay: Exptime,
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let permit = turn.permit::<action::Flush>(access, None)?;
+    turn.count(Counter::CmdFlush);
+    turn.instance.flush(permit, delay, turn.now);
+    succeed(asked, 0, out);
+    Ok(())
+}
+
+fn show_stats(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    stat: BinaryStat,
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let family = match stat {
+        BinaryStat::General => Stats::General,
+        BinaryStat::Items => Stats::Items,
+        BinaryStat::Reset => Stats::Reset,
+        BinaryStat::Settings => Stats::Settings,
+        BinaryStat::Sizes => Stats::Sizes,
+        BinaryStat::Slabs => Stats::Slabs,
+        BinaryStat::Detail(detail) => return show_detail(turn, access, asked, detail, out),
+        BinaryStat::Unknown => {
+            fail(asked, Status::NotFound, out);
+            return Ok(());
+        }
+    };
+    let permit = turn.permit::<action::Stats>(access, None)?;
+    if family == Stats::Reset {
+        turn.instance.reset_stats(&permit);
+    } else {
+        stats::collect(turn, &permit, family, &mut |key, value| {
+            reply::stat(out, asked.opaque, key.as_bytes(), value);
+        });
+    }
+    reply::stat_end(out, asked.opaque);
+    Ok(())
+}
+
+fn show_detail(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    detail: Detail,
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let _permit = turn.permit::<action::Dump>(access, None)?;
+    let prefixes = &turn.instance.prefixes;
+    match detail {
+        Detail::Dump => {
+            let mut table = prefixes.dump();
+            table.extend_from_slice(b"END\r\n");
+            reply::stat(out, asked.opaque, b"detailed", &table);
+        }
+        Detail::On => prefixes.enable(true),
+        Detail::Off => prefixes.enable(false),
+    }
+    reply::stat_end(out, asked.opaque);
+    Ok(())
+}
+
+/// May this value come at all? A refusal has been answered.
+pub(crate) fn set_allowed(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
+    let BinaryVerb::Set { key, .. } = asked.verb else {
+        // Login data: without `-S` there is no login.
+        fail(asked, Status::UnknownCommand, out);
+        return false;
+    };
+    let permitted = turn.permit::<action::Write>(access, Some(key.as_bytes()));
+    permitted.map_err(|_| fail(asked, Status::Auth, out)).is_ok()
+}
+
+/// Takes memory for a value that arrives in pieces; `None`: refused and answered.
+pub(crate) fn set_reserve(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Reservation> {
+    let BinaryVerb::Set { key, data_len, .. } = asked.verb else { return None };
+    let permitted = turn.permit::<action::Write>(access, Some(key.as_bytes()));
+    let permit = permitted.map_err(|_| fail(asked, Status::Auth, out)).ok()?;
+    let how = write_of(turn, asked)?;
+    match turn.instance.executor.reserve(permit, turn.now, &how, data_len) {
+        Ok(reservation) => Some(reservation),
+        Err(Refusal::TooLarge) => {
+            fail(asked, Status::TooLarge, out);
+            None
+        }
+        Err(Refusal::NoMemory) => {
+            fail_item(asked, out);
+            None
+        }
+    }
+}
+
+/// The value is here: stores it.
+pub(crate) fn set(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    payload: Payload<'_>,
+    out: &mut Vec<u8>,
+) {
+    let BinaryVerb::Set { key, mode, data_len, .. } = asked.verb else { return };
+    let Some(how) = write_of(turn, asked) else { return };
+    let Ok(permit) = turn.permit::<action::Write>(access, Some(key.as_bytes())) else {
+        return fail(asked, Status::Auth, out);
+    };
+    let looked = turn.instance.executor.write(permit, turn.now, &how, payload);
+    match looked.outcome {
+        // The counters of refused stores are for text and meta only.
+        Written::TooLarge | Written::NoMemory => {}
+        _ => turn.count_written(key.as_bytes(), &how, data_len, &looked),
+    }
+    match looked.outcome {
+        Written::Stored { cas, .. } => succeed(asked, cas, out),
+        Written::NotStored => fail(asked, not_stored(mode), out),
+        Written::Exists { .. } => fail(asked, Status::Exists, out),
+        Written::NotFound => fail(asked, Status::NotFound, out),
+        Written::TooLarge => fail(asked, Status::TooLarge, out),
+        Written::NoMemory => fail_item(asked, out),
+    }
+}
+
+/// The status for a mode whose condition did not hold.
+const fn not_stored(mode: SetMode) -> Status {
+    match mode {
+        SetMode::Add => Status::Exists,
+        SetMode::Replace => Status::NotFound,
+        SetMode::Append | SetMode::Prepend | SetMode::Set => Status::NotStored,
+    }
+}
+
+fn write_of(turn: &Turn<'_>, asked: &Binary<'_>) -> Option<Write> {
+    let BinaryVerb::Set { mode, flags, exptime, .. } = asked.verb else { return None };
+    let compare = condition(asked);
+    let mode = match (mode, compare) {
+        // A condition makes all three a compare-and-swap.
+        (SetMode::Add | SetMode::Replace | SetMode::Set, Some(_)) => WriteMode::Set,
+        (mode, _) => write_mode(mode),
+    };
+    let expiry = match mode {
+        WriteMode::Append | WriteMode::Prepend => Expiry::NEVER,
+        _ => turn.instance.clock.expiry(exptime, turn.now),
+    };
+    Some(Write {
+        mode,
+        flags,
+        expiry,
+        compare,
+        accept_stale: false,
+        new_cas: None,
+        vivify: None,
+        binary_key: false,
+    })
+}
+
+/// A cas of 0 is no condition.
+const fn condition(asked: &Binary<'_>) -> Option<u64> {
+    if asked.compare == 0 { None } else { Some(asked.compare) }
+}
+
+/// Success is what a quiet request does not want to hear.
+fn succeed(asked: &Binary<'_>, cas: u64, out: &mut Vec<u8>) {
+    if !asked.quiet {
+        reply::success(out, asked.opcode, asked.opaque, cas);
+    }
+}
+
+fn fail(asked: &Binary<'_>, status: Status, out: &mut Vec<u8>) {
+    reply::failure(out, asked.opcode, asked.opaque, status);
+}
+
+fn fail_item(asked: &Binary<'_>, out: &mut Vec<u8>) {
+    reply::failure_with(out, asked.opcode, asked.opaque, Status::OutOfMemory, OOM_ITEM);
+}

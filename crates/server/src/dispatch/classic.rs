@@ -1,0 +1,378 @@
+//! The classic text commands on items: get and kin, set and kin, touch, delete, incr, decr.
+
+use kannuki_guard::{Access, Denial, Response, action};
+use kannuki_protocol::{
+    command::{Arithmetic, Delete, Direction, Exptime, Keys, Set, SetMode, Touch},
+    key::Key,
+    reply::text::{self, Line},
+};
+use kannuki_store::{
+    class::{class_of, item_size},
+    face::{
+        Fetch, Hit, Looked, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written,
+    },
+};
+
+use super::{Payload, Turn};
+use crate::{
+    counters::{ClassCounter, Counter},
+    limits::PREPARE_KEYS,
+    memory::{Chain, Reservation},
+    output::{Output, value_len},
+    prefixes::Tally,
+};
+
+/// What `get`, `gets`, `gat` and `gats` differ in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listing {
+    /// New expiry of every item found.
+    pub touch: Option<Exptime>,
+    /// Show the cas unique.
+    pub with_cas: bool,
+    /// The list had one key only: a denial is said, not hidden as a miss.
+    pub single: bool,
+}
+
+/// Answers keys until the list ends or `out` is full; `true` = the list has ended and `END` is said.
+pub(crate) fn get(
+    turn: &Turn<'_>,
+    access: &Access,
+    listing: Listing,
+    keys: &mut Keys<'_>,
+    out: &mut Output,
+) -> bool {
+    while !out.is_full() {
+        if !listing.single {
+            prepare(turn, *keys);
+        }
+        for _ in 0..PREPARE_KEYS {
+            let Some(key) = keys.next() else {
+                Line::End.encode(out.bytes());
+                return true;
+            };
+            let answered = get_one(turn, access, listing, key, out);
+            if let Some(denial) = answered.err().filter(|_| listing.single) {
+                deny(&denial, out.bytes());
+                return true;
+            }
+            if out.is_full() {
+                break;
+            }
+        }
+    }
+    false
+}
+
+/// Overlaps the cache misses of the next keys.
+fn prepare(turn: &Turn<'_>, keys: Keys<'_>) {
+    let mut hashes = [0; PREPARE_KEYS];
+    let mut ready = 0;
+    for (slot, key) in hashes.iter_mut().zip(keys) {
+        *slot = turn.instance.executor.hash(key.as_bytes());
+        ready += 1;
+    }
+    turn.instance.executor.prepare(hashes.get(..ready).unwrap_or_default());
+}
+
+fn get_one(
+    turn: &Turn<'_>,
+    access: &Access,
+    listing: Listing,
+    key: Key<'_>,
+    out: &mut Output,
+) -> Result<(), Denial> {
+    let key = key.as_bytes();
+    let executor = &turn.instance.executor;
+    let with_cas = listing.with_cas;
+    let show = |hit: &Hit<'_, Chain>| {
+        let cas = with_cas.then_some(hit.cas);
+        text::value_head(out.bytes(), key, hit.flags, value_len(&hit.value), cas);
+        out.push_value(&hit.value);
+        out.bytes().extend_from_slice(b"\r\n");
+        hit.class
+    };
+    let found = match listing.touch {
+        None => {
+            let permit = turn.permit::<action::Read>(access, Some(key))?;
+            executor.read(permit, turn.now, &Fetch::default(), show)
+        }
+        Some(exptime) => {
+            let permit = turn.permit::<action::Write>(access, Some(key))?;
+            let touch = Some(turn.instance.clock.expiry(exptime, turn.now));
+            executor.read_and_change(permit, turn.now, &Fetch { touch, ..Fetch::default() }, show)
+        }
+    };
+    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
+    turn.count_looked_up(listing.touch.is_some(), class);
+    turn.instance.prefixes.count(key, if class.is_some() { Tally::Hit } else { Tally::Miss });
+    Ok(())
+}
+
+impl Turn<'_> {
+    /// One key looked up: as a touch or as a get, found in a class or not.
+    pub(super) fn count_looked_up(&self, touch: bool, class: Option<u8>) {
+        let (command, hit, miss, of_class) = if touch {
+            (Counter::CmdTouch, Counter::TouchHits, Counter::TouchMisses, ClassCounter::TouchHits)
+        } else {
+            (Counter::CmdGet, Counter::GetHits, Counter::GetMisses, ClassCounter::GetHits)
+        };
+        self.count(command);
+        match class {
+            Some(class) => {
+                self.count(hit);
+                self.count_class(class, of_class);
+            }
+            None => self.count(miss),
+        }
+    }
+
+    /// A store that had memory, whatever its outcome.
+    pub(crate) fn count_store(&self, key: &[u8], value_bytes: u32, flags: u32) {
+        let cas = self.instance.config.cas;
+        let size = item_size(key.len(), value_bytes, flags, cas);
+        self.count(Counter::CmdSet);
+        self.count_class(class_of(size), ClassCounter::CmdSet);
+        self.instance.prefixes.count(key, Tally::Set);
+    }
+
+    /// The outcome of a write, as counters.
+    pub(super) fn count_written(
+        &self,
+        key: &[u8],
+        how: &Write,
+        value_bytes: u32,
+        looked: &Looked<Written>,
+    ) {
+        self.count_absent(looked.absent);
+        match looked.outcome {
+            Written::TooLarge => return self.count(Counter::StoreTooLarge),
+            Written::NoMemory => return self.count(Counter::StoreNoMemory),
+            _ => self.count_store(key, value_bytes, how.flags),
+        }
+        if how.compare.is_none() || matches!(how.mode, WriteMode::Add) {
+            return;
+        }
+        match looked.outcome {
+            Written::Stored { class, .. } => {
+                self.count(Counter::CasHits);
+                self.count_class(class, ClassCounter::CasHits);
+            }
+            Written::Exists { class } => {
+                self.count(Counter::CasBadval);
+                self.count_class(class, ClassCounter::CasBadval);
+            }
+            Written::NotFound => self.count(Counter::CasMisses),
+            _ => {}
+        }
+    }
+
+    /// Why a value was not even taken in.
+    pub(super) fn count_refused(&self, refusal: Refusal) {
+        self.count(match refusal {
+            Refusal::TooLarge => Counter::StoreTooLarge,
+            Refusal::NoMemory => Counter::StoreNoMemory,
+        });
+    }
+}
+
+/// The store's word for a mode.
+pub(super) const fn write_mode(mode: SetMode) -> WriteMode {
+    match mode {
+        SetMode::Add => WriteMode::Add,
+        SetMode::Append => WriteMode::Append,
+        SetMode::Prepend => WriteMode::Prepend,
+        SetMode::Replace => WriteMode::Replace,
+        SetMode::Set => WriteMode::Set,
+    }
+}
+
+fn write_of(turn: &Turn<'_>, set: &Set<'_>) -> Write {
+    Write {
+        mode: write_mode(set.mode),
+        flags: set.flags,
+        expiry: turn.instance.clock.expiry(set.exptime, turn.now),
+        compare: set.compare,
+        accept_stale: false,
+        new_cas: None,
+        vivify: None,
+        binary_key: false,
+    }
+}
+
+/// May this value come at all?
+///
+/// # Errors
+/// When not: the denial is to be answered, the body swallowed.
+pub(crate) fn set_allowed(turn: &Turn<'_>, access: &Access, set: &Set<'_>) -> Result<(), Denial> {
+    turn.permit::<action::Write>(access, Some(set.key.as_bytes())).map(drop)
+}
+
+/// Takes memory for a value that arrives in pieces; `None`: refused and answered.
+pub(crate) fn set_reserve(
+    turn: &Turn<'_>,
+    access: &Access,
+    set: &Set<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Reservation> {
+    let permit = match turn.permit::<action::Write>(access, Some(set.key.as_bytes())) {
+        Ok(permit) => permit,
+        Err(denial) => {
+            say(set.noreply, out, |out| deny(&denial, out));
+            return None;
+        }
+    };
+    let how = write_of(turn, set);
+    let refusal = match turn.instance.executor.reserve(permit, turn.now, &how, set.data_len) {
+        Ok(reservation) => return Some(reservation),
+        Err(refusal) => refusal,
+    };
+    turn.count_refused(refusal);
+    say(set.noreply, out, |out| refusal_line(refusal).encode(out));
+    None
+}
+
+/// The line for a value that was not taken in.
+pub(super) const fn refusal_line(refusal: Refusal) -> Line {
+    match refusal {
+        Refusal::TooLarge => Line::TooLarge,
+        Refusal::NoMemory => Line::OomStore,
+    }
+}
+
+/// The value is here: stores it.
+pub(crate) fn set(
+    turn: &Turn<'_>,
+    access: &Access,
+    set: &Set<'_>,
+    payload: Payload<'_>,
+    out: &mut Vec<u8>,
+) {
+    let key = set.key.as_bytes();
+    let permit = match turn.permit::<action::Write>(access, Some(key)) {
+        Ok(permit) => permit,
+        Err(denial) => return say(set.noreply, out, |out| deny(&denial, out)),
+    };
+    let how = write_of(turn, set);
+    let looked = turn.instance.executor.write(permit, turn.now, &how, payload);
+    turn.count_written(key, &how, set.data_len, &looked);
+    let line = match looked.outcome {
+        Written::Stored { .. } => Line::Stored,
+        Written::NotStored => Line::NotStored,
+        Written::Exists { .. } => Line::Exists,
+        Written::NotFound => Line::NotFound,
+        Written::TooLarge => Line::TooLarge,
+        Written::NoMemory => Line::OomStore,
+    };
+    say(set.noreply, out, |out| line.encode(out));
+}
+
+/// `touch`
+pub(crate) fn touch(turn: &Turn<'_>, access: &Access, touch: &Touch<'_>, out: &mut Vec<u8>) {
+    let permit = match turn.permit::<action::Write>(access, Some(touch.key.as_bytes())) {
+        Ok(permit) => permit,
+        Err(denial) => return say(touch.noreply, out, |out| deny(&denial, out)),
+    };
+    let expiry = turn.instance.clock.expiry(touch.exptime, turn.now);
+    let how = Fetch { touch: Some(expiry), ..Fetch::default() };
+    let found = turn.instance.executor.read_and_change(permit, turn.now, &how, |hit| hit.class);
+    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
+    turn.count_looked_up(true, class);
+    let line = if class.is_some() { Line::Touched } else { Line::NotFound };
+    say(touch.noreply, out, |out| line.encode(out));
+}
+
+/// `delete`
+pub(crate) fn delete(turn: &Turn<'_>, access: &Access, delete: &Delete<'_>, out: &mut Vec<u8>) {
+    let key = delete.key.as_bytes();
+    let permit = match turn.permit::<action::Delete>(access, Some(key)) {
+        Ok(permit) => permit,
+        Err(denial) => return say(delete.noreply, out, |out| deny(&denial, out)),
+    };
+    let looked = turn.instance.executor.remove(permit, turn.now, None, &Removal::Remove);
+    turn.count_removed(key, &looked);
+    let removed = matches!(looked.outcome, Removed::Removed { .. });
+    let line = if removed { Line::Deleted } else { Line::NotFound };
+    say(delete.noreply, out, |out| line.encode(out));
+}
+
+impl Turn<'_> {
+    /// The outcome of a plain delete, as counters.
+    pub(super) fn count_removed(&self, key: &[u8], looked: &Looked<Removed>) {
+        self.count_absent(looked.absent);
+        match looked.outcome {
+            Removed::Removed { class } => {
+                self.count(Counter::DeleteHits);
+                self.count_class(class, ClassCounter::DeleteHits);
+                self.instance.prefixes.count(key, Tally::Delete);
+            }
+            _ => self.count(Counter::DeleteMisses),
+        }
+    }
+
+    /// The outcome of an increment or decrement, as counters.
+    pub(super) fn count_stepped(&self, increment: bool, looked: &Looked<Stepped>) {
+        self.count_absent(looked.absent);
+        let (hits, misses, of_class) = if increment {
+            (Counter::IncrHits, Counter::IncrMisses, ClassCounter::IncrHits)
+        } else {
+            (Counter::DecrHits, Counter::DecrMisses, ClassCounter::DecrHits)
+        };
+        match looked.outcome {
+            Stepped::Number { created: false, class, .. } => {
+                self.count(hits);
+                self.count_class(class, of_class);
+            }
+            Stepped::NotFound => self.count(misses),
+            _ => {}
+        }
+    }
+}
+
+/// `incr`, `decr`
+pub(crate) fn arithmetic(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Arithmetic<'_>,
+    out: &mut Vec<u8>,
+) {
+    let permit = match turn.permit::<action::Write>(access, Some(asked.key.as_bytes())) {
+        Ok(permit) => permit,
+        Err(denial) => return say(asked.noreply, out, |out| deny(&denial, out)),
+    };
+    let how = Step {
+        increment: asked.direction == Direction::Increment,
+        delta: asked.delta,
+        compare: None,
+        create: None,
+        touch: None,
+        new_cas: None,
+        binary_key: false,
+    };
+    let looked = turn.instance.executor.step(permit, turn.now, &how);
+    turn.count_stepped(how.increment, &looked);
+    say(asked.noreply, out, |out| match looked.outcome {
+        Stepped::Number { value, .. } => text::number(out, value),
+        Stepped::NotFound | Stepped::Exists => Line::NotFound.encode(out),
+        Stepped::NonNumeric => Line::NonNumeric.encode(out),
+        Stepped::NoMemory => Line::Oom.encode(out),
+    });
+}
+
+/// Says it, unless the peer asked for silence.
+pub(super) fn say(noreply: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    if !noreply {
+        write(out);
+    }
+}
+
+/// What a refused peer reads, in the text protocols.
+pub(crate) fn deny(denial: &Denial, out: &mut Vec<u8>) {
+    let line = match denial.response {
+        Response::FlushNotAllowed => Line::FlushNotAllowed,
+        Response::DumpNotAllowed => Line::MetadumpNotAllowed,
+        Response::WatchNotAllowed => Line::WatchNotAllowed,
+        Response::ShutdownNotEnabled => Line::ShutdownNotEnabled,
+        _ => Line::AccessDenied,
+    };
+    line.encode(out);
+}

@@ -1,0 +1,267 @@
+//! From commands to the store and back: the only door to the items.
+//!
+//! Invariants:
+//! - The store is a private field of [`Executor`]; every operation that a peer can cause takes a
+//!   permit by value, and only the guard can make one. Action and key come from the permit alone.
+//! - [`Executor::prepare`] returns nothing and [`Executor::maintain`] touches no peer: the only two
+//!   without a permit.
+
+pub(crate) mod admin;
+pub(crate) mod binary;
+pub(crate) mod classic;
+pub(crate) mod meta;
+
+use kannuki_guard::{
+    Access, Denial, Permit,
+    action::{self, ActionKind},
+};
+use kannuki_store::{
+    face::{
+        Absent, Cursor, Fetch, FetchMiss, Hit, Looked, Maintained, Refusal, Removal, Removed, Step,
+        Stepped, Walked, Write, Written,
+    },
+    stats::{ClassStats, StoreStats},
+    time::Now,
+};
+
+use crate::{
+    counters::{ClassCounter, Counter, Counters},
+    instance::{Instance, Rules},
+    memory::{Chain, Reservation, Store},
+    refusals,
+};
+
+/// What one turn of a thread works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'t> {
+    /// Everything the threads share.
+    pub instance: &'t Instance,
+    /// The rules in force.
+    pub rules: &'t Rules,
+    /// This thread's counters.
+    pub counters: &'t Counters,
+    /// The current second.
+    pub now: Now,
+}
+
+impl Turn<'_> {
+    /// Asks the guard; a refusal is counted here and nowhere else.
+    ///
+    /// # Errors
+    /// The denial, to be answered.
+    #[inline]
+    pub(crate) fn permit<'k, A: ActionKind>(
+        &self,
+        access: &Access,
+        key: Option<&'k [u8]>,
+    ) -> Result<Permit<'k, A>, Denial> {
+        self.rules.guard.permit(access, key).inspect_err(|denial| self.refused(denial))
+    }
+
+    fn refused(&self, denial: &Denial) {
+        self.counters.add_refusal(refusals::of_denial(denial));
+    }
+
+    fn count(&self, counter: Counter) {
+        self.counters.add(counter, 1);
+    }
+
+    fn count_class(&self, class: u8, counter: ClassCounter) {
+        self.counters.add_class(class, counter);
+    }
+
+    /// A look-up by itself found nothing.
+    fn count_miss(&self, miss: FetchMiss) {
+        match miss {
+            FetchMiss::Absent(absent) => self.count_absent(Some(absent)),
+            FetchMiss::NoMemory => {}
+        }
+    }
+
+    /// A look-up found no live item: expired and flushed ones have counters of their own.
+    fn count_absent(&self, absent: Option<Absent>) {
+        match absent {
+            Some(Absent::Expired) => self.count(Counter::GetExpired),
+            Some(Absent::Flushed) => self.count(Counter::GetFlushed),
+            Some(Absent::Missing) | None => {}
+        }
+    }
+}
+
+/// A value to be stored: whole in the read buffer, or gathered in blocks of its own.
+pub(crate) enum Payload<'b> {
+    /// Still where it was read.
+    Whole(&'b [u8]),
+    /// Arrived in pieces.
+    Gathered(Reservation),
+}
+
+/// The door to the store.
+pub(crate) struct Executor {
+    store: Store,
+}
+
+impl Executor {
+    /// Guards this store from now on.
+    #[must_use]
+    pub(crate) const fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Looks an item up without changing it: of `how`, touch and creation are left out.
+    pub(crate) fn read<R>(
+        &self,
+        permit: Permit<'_, action::Read>,
+        now: Now,
+        how: &Fetch,
+        read: impl FnOnce(&Hit<'_, Chain>) -> R,
+    ) -> Result<R, FetchMiss> {
+        let how = Fetch { touch: None, vivify: None, ..*how };
+        self.fetch(permit.key(), now, &how, read)
+    }
+
+    /// Looks an item up and touches, creates or leases it.
+    pub(crate) fn read_and_change<R>(
+        &self,
+        permit: Permit<'_, action::Write>,
+        now: Now,
+        how: &Fetch,
+        read: impl FnOnce(&Hit<'_, Chain>) -> R,
+    ) -> Result<R, FetchMiss> {
+        self.fetch(permit.key(), now, how, read)
+    }
+
+    fn fetch<R>(
+        &self,
+        key: Option<&[u8]>,
+        now: Now,
+        how: &Fetch,
+        read: impl FnOnce(&Hit<'_, Chain>) -> R,
+    ) -> Result<R, FetchMiss> {
+        let Some(key) = key else { return Err(FetchMiss::Absent(Absent::Missing)) };
+        self.store.fetch(self.store.hashed(key), now, how, read)
+    }
+
+    /// Stores a value.
+    pub(crate) fn write(
+        &self,
+        permit: Permit<'_, action::Write>,
+        now: Now,
+        how: &Write,
+        payload: Payload<'_>,
+    ) -> Looked<Written> {
+        let Some(key) = permit.key() else {
+            return Looked { outcome: Written::NotStored, absent: None };
+        };
+        let key = self.store.hashed(key);
+        match payload {
+            Payload::Whole(value) => self.store.write(key, now, how, value),
+            Payload::Gathered(reservation) => self.store.commit(key, now, how, reservation),
+        }
+    }
+
+    /// Takes memory for a value that arrives in pieces. A refusal under mode Set has removed the
+    /// old item.
+    ///
+    /// # Errors
+    /// Too large, or no memory.
+    pub(crate) fn reserve(
+        &self,
+        permit: Permit<'_, action::Write>,
+        now: Now,
+        how: &Write,
+        value_bytes: u32,
+    ) -> Result<Reservation, Refusal> {
+        let key = permit.key().unwrap_or_default();
+        self.store.reserve(self.store.hashed(key), now, how, value_bytes)
+    }
+
+    /// Deletes an item, marks it stale or empties it.
+    pub(crate) fn remove(
+        &self,
+        permit: Permit<'_, action::Delete>,
+        now: Now,
+        compare: Option<u64>,
+        how: &Removal,
+    ) -> Looked<Removed> {
+        let Some(key) = permit.key() else {
+            return Looked { outcome: Removed::NotFound, absent: None };
+        };
+        self.store.remove(self.store.hashed(key), now, compare, how)
+    }
+
+    /// Increments or decrements.
+    pub(crate) fn step(
+        &self,
+        permit: Permit<'_, action::Write>,
+        now: Now,
+        how: &Step,
+    ) -> Looked<Stepped> {
+        let Some(key) = permit.key() else {
+            return Looked { outcome: Stepped::NotFound, absent: None };
+        };
+        self.store.step(self.store.hashed(key), now, how)
+    }
+
+    /// Kills everything stored before `at`.
+    pub(crate) fn flush(&self, _permit: Permit<'_, action::Flush>, now: Now, at: Now) {
+        self.store.flush(now, at);
+    }
+
+    /// Shows some more items to `visit`; `None` = that was all.
+    pub(crate) fn walk(
+        &self,
+        _permit: Permit<'_, action::Dump>,
+        cursor: Cursor,
+        now: Now,
+        items_max: usize,
+        visit: impl FnMut(&Walked<'_>),
+    ) -> Option<Cursor> {
+        self.store.walk(cursor, now, items_max, visit)
+    }
+
+    /// Gauges and counters of the store as a whole.
+    #[must_use]
+    pub(crate) fn stats(&self, _permit: &Permit<'_, action::Stats>) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// The same by size class.
+    #[must_use]
+    pub(crate) fn class_stats(&self, _permit: &Permit<'_, action::Stats>) -> Vec<ClassStats> {
+        self.store.class_stats()
+    }
+
+    /// Item sizes rounded up to 32 bytes, and how many there are of each.
+    #[must_use]
+    pub(crate) fn size_histogram(&self, _permit: &Permit<'_, action::Stats>) -> Vec<(u32, u64)> {
+        self.store.size_histogram()
+    }
+
+    /// Forgets the store's counters.
+    pub(crate) fn reset_stats(&self, _permit: &Permit<'_, action::Stats>) {
+        self.store.reset_stats();
+    }
+
+    /// Changes the memory limit; `false` if it cannot be.
+    #[must_use]
+    pub(crate) fn set_memory_limit(&self, _permit: Permit<'_, action::Admin>, bytes: u64) -> bool {
+        self.store.set_memory_limit(bytes)
+    }
+
+    /// Brings the index and the items of these keys near.
+    pub(crate) fn prepare(&self, hashes: &[u64]) {
+        self.store.prepare_hashes(hashes);
+    }
+
+    /// The hash that [`Executor::prepare`] wants.
+    #[must_use]
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.store.hashed(key).hash()
+    }
+
+    /// One short step of background work.
+    pub(crate) fn maintain(&self, now: Now) -> Maintained {
+        self.store.maintain(now)
+    }
+}

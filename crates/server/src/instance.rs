@@ -1,0 +1,177 @@
+//! One running server: everything its threads share.
+//!
+//! Invariants: all of it is made at start and dropped at the end; what changes in between is behind
+//! an atomic or a short lock, named here.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+};
+
+use kannuki_guard::{Guard, Permit, action, udp::ReplyBudget};
+use kannuki_protocol::command::Exptime;
+use kannuki_store::time::Now;
+
+use crate::{
+    clock::Clock,
+    config::{Config, Echo},
+    counters::Board,
+    dispatch::Executor,
+    log::LogControl,
+    prefixes::Prefixes,
+    registry::Registry,
+    worker::Letterbox,
+};
+
+/// What all threads of one server share.
+pub(crate) struct Instance {
+    /// What is meant, as of the start.
+    pub config: Config,
+    /// The door to the items.
+    pub executor: Executor,
+    /// The second it is.
+    pub clock: Clock,
+    /// All counters.
+    pub board: Board,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// `stats detail`.
+    pub prefixes: Prefixes,
+    /// Stopping.
+    pub control: Control,
+    /// The diagnostics.
+    pub log: LogControl,
+    /// Settings without effect, as changed at run time.
+    pub echo: Mutex<Echo>,
+    /// Accepting connections: 0 while the limit of connections is reached.
+    pub accepting: AtomicBool,
+    /// Rounds of background work.
+    pub rounds: AtomicU64,
+    rules: Mutex<Arc<Rules>>,
+    verbosity: AtomicU8,
+    flushed_at: AtomicU32,
+}
+
+/// Who may do what, and how much a datagram may be answered.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Decides every access.
+    pub guard: Guard,
+    /// Decides every reply to a datagram.
+    pub replies: ReplyBudget,
+}
+
+/// The parts of an instance that are made elsewhere.
+pub(crate) struct Parts {
+    /// What is meant.
+    pub config: Config,
+    /// The door to the items.
+    pub executor: Executor,
+    /// The rules at start.
+    pub guard: Guard,
+    /// The diagnostics.
+    pub log: LogControl,
+    /// The threads' letterboxes, to wake them.
+    pub letterboxes: Vec<Arc<Letterbox>>,
+}
+
+impl Instance {
+    /// Puts the parts together; the clock starts.
+    #[must_use]
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, executor, guard, log, letterboxes } = parts;
+        let replies = ReplyBudget::new(config.udp_trusted.clone());
+        let held_max = match config.buffer_bytes_max {
+            0 => crate::limits::BUFFERS_BYTES_DEFAULT,
+            bytes => bytes,
+        };
+        Self {
+            executor,
+            clock: Clock::start(),
+            // One block more: for the acceptor and the signals, which are one thread at a time.
+            board: Board::new(config.threads + 1),
+            registry: Arc::new(Registry::new(config.connections_max, held_max)),
+            prefixes: Prefixes::new(config.prefix_delimiter, config.detail_enabled),
+            control: Control { stopping: AtomicBool::new(false), letterboxes },
+            log,
+            echo: Mutex::new(config.echo.clone()),
+            accepting: AtomicBool::new(true),
+            rounds: AtomicU64::new(0),
+            rules: Mutex::new(Arc::new(Rules { guard, replies })),
+            verbosity: AtomicU8::new(config.log.verbosity),
+            flushed_at: AtomicU32::new(0),
+            config,
+        }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force; the threads are told.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.control.wake_all();
+    }
+
+    /// How much is logged.
+    #[must_use]
+    pub(crate) fn verbosity(&self) -> u8 {
+        self.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// Logs more or less from now on.
+    pub(crate) fn set_verbosity(&self, verbosity: u8) {
+        self.log.set_verbosity(verbosity);
+        self.verbosity.store(verbosity, Ordering::Relaxed);
+    }
+
+    /// `flush_all`: now, or when the delay is over.
+    pub(crate) fn flush(&self, permit: Permit<'_, action::Flush>, delay: Exptime, now: Now) {
+        let at = self.clock.flush_at(delay, now).unwrap_or(now);
+        self.executor.flush(permit, now, at);
+        self.flushed_at.store(at.0, Ordering::Relaxed);
+    }
+
+    /// The internal second of the last flush; 0 = none.
+    #[must_use]
+    pub(crate) fn flushed_at(&self) -> u32 {
+        self.flushed_at.load(Ordering::Relaxed)
+    }
+
+    /// `stats reset`: all counters, those of the store and of the prefixes included.
+    pub(crate) fn reset_stats(&self, permit: &Permit<'_, action::Stats>) {
+        self.board.reset();
+        self.executor.reset_stats(permit);
+        self.prefixes.reset();
+    }
+}
+
+/// Stopping, and who has to hear of it.
+pub(crate) struct Control {
+    stopping: AtomicBool,
+    letterboxes: Vec<Arc<Letterbox>>,
+}
+
+impl Control {
+    /// The server has been told to stop.
+    #[must_use]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Tells everybody to finish.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.wake_all();
+    }
+
+    /// Makes every thread look around.
+    pub(crate) fn wake_all(&self) {
+        for letterbox in &self.letterboxes {
+            letterbox.wake();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Every bound of the server, each with its reason. Units come last in the names.
+
+/// Bytes that one read asks the kernel for: large enough that a pipeline of a thousand commands is
+/// one system call, small enough to stay in the second-level cache. One such buffer per thread.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// Unsent bytes of one connection above which no further command of it is executed, so that a peer
+/// that asks and never reads holds this much and one value more, not what it asked for.
+pub(crate) const OUTPUT_BYTES_HIGH: usize = 256 * 1024;
+
+/// Bytes of capacity that a thread's output buffer keeps between turns; more is given back.
+pub(crate) const OUTPUT_KEEP_BYTES: usize = 2 * OUTPUT_BYTES_HIGH;
+
+/// Shared value blocks that one reply queue may point at before it is sent: each is pinned in memory
+/// until then.
+pub(crate) const OUTPUT_CHAINS_MAX: usize = 64;
+
+/// Values at least this long go to the socket from where they are, without a copy.
+pub(crate) const CHAIN_COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// Pieces handed to one gathering write: what the kernel takes is 1024; more than a few dozen
+/// gain nothing.
+pub(crate) const WRITE_PIECES_MAX: usize = 64;
+
+/// Bytes of unfinished input and unsent output that all connections together may hold, where
+/// `read_buf_mem_limit` does not say otherwise. 10,000 half-sent requests of 16 KiB fit.
+pub(crate) const BUFFERS_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+
+/// Seconds that a peer may leave its replies unread before it is closed.
+pub(crate) const WRITE_STALL_SECS: u32 = 60;
+
+/// Seconds that open requests get to finish after SIGTERM.
+pub(crate) const DRAIN_SECS: u32 = 5;
+
+/// Connections taken from one listener before the others are looked at.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+
+/// Milliseconds between two attempts to accept again, once the limit of connections was reached.
+pub(crate) const ACCEPT_RETRY_MILLIS: u64 = 10;
+
+/// Keys of a multi-get that are hashed and prefetched together: enough to hide a cache miss behind
+/// the others, few enough to be still near when their turn comes.
+pub(crate) const PREPARE_KEYS: usize = 32;
+
+/// Items looked at in one step of a dump, so that a shard's lock is held for microseconds.
+pub(crate) const DUMP_ITEMS_PER_STEP: usize = 128;
+
+/// Bytes of a `stats cachedump` reply, as in memcached.
+pub(crate) const CACHEDUMP_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Key prefixes that `stats detail` counts; later ones are counted together. memcached has no bound,
+/// which is a way to fill its memory.
+pub(crate) const PREFIXES_MAX: usize = 4096;
+
+/// Datagrams read from one UDP socket before connections are looked at again.
+pub(crate) const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Bytes of replies that one datagram may ask for: 65535 reply datagrams would be possible, but no
+/// client puts more than a large value together.
+pub(crate) const DATAGRAM_REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Milliseconds between two rounds of background work (clock, expiry, eviction reserve).
+pub(crate) const HOUSEKEEPING_MILLIS: u64 = 100;
+
+/// Steps of store maintenance in one round: a round stays short even on a full store.
+pub(crate) const MAINTENANCE_STEPS_PER_ROUND: usize = 256;
+
+/// Descriptors that a server needs besides its connections and listeners: epoll and event
+/// descriptors of the threads, log files, standard streams.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
+
+const _: () = assert!(CHAIN_COPY_BYTES_MAX < OUTPUT_BYTES_HIGH);
+const _: () = assert!(OUTPUT_BYTES_HIGH <= OUTPUT_KEEP_BYTES);

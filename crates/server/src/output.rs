@@ -1,0 +1,190 @@
+//! What a connection has still to be told: bytes, and values that are written from where they are.
+//!
+//! Invariants, with `chains[i].at` the number of plain bytes before chain `i`:
+//! - `at` never decreases from one chain to the next and never exceeds `bytes.len()`.
+//! - `sent <= len()`; what is sent is never sent again.
+
+use std::io::IoSlice;
+
+use kannuki_store::face::Value;
+
+use crate::{
+    limits::{CHAIN_COPY_BYTES_MAX, OUTPUT_BYTES_HIGH, OUTPUT_CHAINS_MAX, OUTPUT_KEEP_BYTES},
+    memory::Chain,
+};
+
+/// Bytes of a value.
+#[must_use]
+pub(crate) fn value_len(value: &Value<'_, Chain>) -> usize {
+    match value {
+        Value::Inline(bytes) => bytes.len(),
+        Value::Chain(chain) => chain.len() as usize,
+    }
+}
+
+/// A queue of replies.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    chains: Vec<Shared>,
+    chain_bytes: usize,
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    at: usize,
+    chain: Chain,
+}
+
+impl Output {
+    /// The plain bytes, to append to.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Appends a value: copied if it is short or inline, else shared.
+    pub(crate) fn push_value(&mut self, value: &Value<'_, Chain>) {
+        match value {
+            Value::Inline(bytes) => self.bytes.extend_from_slice(bytes),
+            Value::Chain(chain) => self.push_chain(chain),
+        }
+    }
+
+    fn push_chain(&mut self, chain: &Chain) {
+        if chain.len() as usize <= CHAIN_COPY_BYTES_MAX {
+            for piece in chain.slices() {
+                self.bytes.extend_from_slice(piece);
+            }
+            return;
+        }
+        self.chain_bytes += chain.len() as usize;
+        self.chains.push(Shared { at: self.bytes.len(), chain: chain.clone() });
+    }
+
+    /// Bytes queued, sent ones included.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.chain_bytes
+    }
+
+    /// Nothing is left to send.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent == self.len()
+    }
+
+    /// So much is queued that nothing more should be executed before some of it is sent.
+    #[must_use]
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() - self.sent >= OUTPUT_BYTES_HIGH || self.chains.len() >= OUTPUT_CHAINS_MAX
+    }
+
+    /// Bytes that this queue holds in memory of its own or keeps pinned.
+    #[must_use]
+    pub(crate) fn held(&self) -> u64 {
+        (self.bytes.capacity() + self.chain_bytes) as u64
+    }
+
+    /// The unsent pieces in order, as many as fit.
+    #[must_use]
+    pub(crate) fn gather<'s>(&'s self, pieces: &mut [IoSlice<'s>]) -> usize {
+        let mut filled = 0;
+        let mut skip = self.sent;
+        for piece in self.pieces() {
+            if piece.len() <= skip {
+                skip -= piece.len();
+                continue;
+            }
+            let (Some(slot), Some(rest)) = (pieces.get_mut(filled), piece.get(skip..)) else {
+                break;
+            };
+            *slot = IoSlice::new(rest);
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// So many bytes of what [`Output::gather`] showed have been sent.
+    pub(crate) fn advance(&mut self, sent: usize) {
+        self.sent = (self.sent + sent).min(self.len());
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything; keeps a bounded capacity.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > OUTPUT_KEEP_BYTES {
+            self.bytes.shrink_to(OUTPUT_KEEP_BYTES);
+        }
+        self.chains.clear();
+        self.chain_bytes = 0;
+        self.sent = 0;
+    }
+
+    /// All that is queued and unsent, in one piece: for a datagram's reply.
+    #[must_use]
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(self.len());
+        for piece in self.pieces() {
+            whole.extend_from_slice(piece);
+        }
+        whole
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut from = 0;
+        let shared = self.chains.iter().flat_map(move |shared| {
+            let plain = self.bytes.get(from..shared.at).unwrap_or_default();
+            from = shared.at;
+            std::iter::once(plain).chain(shared.chain.slices())
+        });
+        let tail = self.chains.last().map_or(0, |shared| shared.at);
+        shared.chain(std::iter::once(self.bytes.get(tail..).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent_by(output: &mut Output, step: usize) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while !output.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); 2];
+            let filled = output.gather(&mut pieces);
+            let mut taken = 0;
+            for piece in &pieces[..filled] {
+                let part = &piece[..piece.len().min(step - taken)];
+                wire.extend_from_slice(part);
+                taken += part.len();
+            }
+            assert!(taken > 0, "no progress");
+            output.advance(taken);
+        }
+        wire
+    }
+
+    #[test]
+    fn whatever_the_kernel_takes_the_stream_is_the_same() {
+        for step in 1..8 {
+            let mut output = Output::default();
+            output.bytes().extend_from_slice(b"VALUE a 0 3\r\nabc\r\nEND\r\n");
+            assert_eq!(sent_by(&mut output, step), b"VALUE a 0 3\r\nabc\r\nEND\r\n");
+            assert_eq!(output.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_burst_does_not_keep_its_memory() {
+        let mut output = Output::default();
+        output.bytes().resize(8 * OUTPUT_KEEP_BYTES, 0);
+        assert!(output.is_full());
+        output.advance(usize::MAX - OUTPUT_KEEP_BYTES * 8);
+        assert!(output.is_empty());
+        assert!(output.held() <= OUTPUT_KEEP_BYTES as u64);
+    }
+}

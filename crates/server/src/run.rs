@@ -1,0 +1,346 @@
+//! Starting, waiting for signals, stopping.
+//!
+//! Order of the start, each step needing the one before: limits, sockets (with the rights of the
+//! start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready".
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use kannuki_guard::{Guard, Policy, udp::ReplyBudget};
+use kannuki_store::face::StoreConfig;
+use kannuki_sys::process::{self, PidFile, PrivilegeError, User};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
+    iterator::Signals,
+};
+
+use crate::{
+    acceptor::Acceptor,
+    clock,
+    config::{Config, Reload},
+    datagram::DatagramDoor,
+    dispatch::Executor,
+    doors::{Doors, describe_inet},
+    instance::{Instance, Parts, Rules},
+    limits::{DESCRIPTORS_RESERVED, HOUSEKEEPING_MILLIS, MAINTENANCE_STEPS_PER_ROUND},
+    log,
+    memory::{Pages, Store},
+    registry::{Facts, State},
+    worker::{Post, Worker},
+};
+
+/// Reads the configuration again; the error says which file and why.
+pub type ReloadSource = Box<dyn FnMut() -> Result<Reload, String> + Send>;
+
+/// What the caller is asked and told while the server runs.
+pub struct Hooks {
+    /// Called on SIGHUP. Its error is logged, and the old settings stay.
+    pub reload: ReloadSource,
+    /// Called once, when peers can connect.
+    pub started: Box<dyn FnOnce(&Started) + Send>,
+}
+
+/// Where a server listens, once it does.
+#[derive(Clone, Debug, Default)]
+pub struct Started {
+    /// TCP addresses, with their real ports.
+    pub tcp: Vec<SocketAddr>,
+    /// UDP addresses, with their real ports.
+    pub udp: Vec<SocketAddr>,
+    /// UNIX sockets.
+    pub unix: Vec<PathBuf>,
+    /// Whom the process became.
+    pub user: Option<String>,
+}
+
+/// Why the server did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system refused something: exit code 71.
+    #[error("{0}")]
+    System(String),
+    /// The limit of connections leaves no room: exit code 1.
+    #[error("{0}")]
+    Limit(String),
+    /// No such user: exit code 67.
+    #[error("can't find the user {0} to switch to")]
+    UnknownUser(String),
+}
+
+impl StartError {
+    /// memcached's exit code for this failure.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::System(_) => 71,
+            Self::Limit(_) => 1,
+            Self::UnknownUser(_) => 67,
+        }
+    }
+}
+
+fn system<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> StartError {
+    move |error| StartError::System(format!("{what}: {error}"))
+}
+
+/// Runs a server until it is told to stop.
+///
+/// # Errors
+/// When a socket, a limit or a privilege could not be had: names it and the way out.
+pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
+    raise_limits(&config)?;
+    let mut doors = Doors::open(&config)?;
+    if config.daemonize {
+        let keep_output = config.log.verbosity > 0;
+        process::daemonize(config.core_dumps, keep_output).map_err(system("cannot detach"))?;
+    }
+    // Installed before anybody can know this process, so that no signal finds it unprepared.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
+        .map_err(system("cannot receive signals"))?;
+    let pid_file = write_pid_file(&config)?;
+    let user = drop_privileges(&config)?;
+    if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
+        doors.open_unix(unix, &config)?;
+    }
+    if let Some(path) = &config.port_file {
+        doors.write_ports(path)?;
+    }
+    let started = started(&doors, user);
+    let (instance, threads) = start_threads(config, doors)?;
+    (hooks.started)(&started);
+    notify(&[sd_notify::NotifyState::Ready]);
+    obey(&instance, signals, hooks.reload);
+    notify(&[sd_notify::NotifyState::Stopping]);
+    for thread in threads {
+        // A thread that panicked has ended the process already in a release build.
+        let _ = thread.join();
+    }
+    if let Some(pid_file) = pid_file.filter(|_| instance.config.daemonize)
+        && let Err(error) = pid_file.remove()
+    {
+        tracing::warn!(%error, "cannot remove the pid file");
+    }
+    Ok(())
+}
+
+fn raise_limits(config: &Config) -> Result<(), StartError> {
+    if config.core_dumps {
+        process::raise_core_limit().map_err(system("cannot allow core dumps"))?;
+    }
+    let sockets = config.listens.len() as u64 * 2 + 1;
+    let threads = config.threads as u64 * 4;
+    let wanted = u64::from(config.connections_max) + sockets + threads + DESCRIPTORS_RESERVED;
+    process::raise_nofile(wanted).map(drop).map_err(|error| {
+        StartError::System(format!(
+            "cannot have {wanted} open files for {} connections: {error}; start as root, raise \
+             the limit (ulimit -n, LimitNOFILE=), or ask for fewer with -c",
+            config.connections_max
+        ))
+    })
+}
+
+fn write_pid_file(config: &Config) -> Result<Option<PidFile>, StartError> {
+    let Some(path) = &config.pid_file else { return Ok(None) };
+    let written = PidFile::write(path);
+    written.map(Some).map_err(|error| {
+        StartError::System(format!("cannot write the pid file {}: {error}", path.display()))
+    })
+}
+
+fn drop_privileges(config: &Config) -> Result<Option<String>, StartError> {
+    let Some(name) = config.user.as_deref().filter(|_| process::is_root()) else {
+        return Ok(None);
+    };
+    let refused = |error: PrivilegeError| match error {
+        PrivilegeError::UnknownUser(name) => StartError::UnknownUser(name),
+        error => StartError::System(error.to_string()),
+    };
+    let user = User::find(name).map_err(refused)?;
+    process::drop_privileges(&user).map_err(refused)?;
+    Ok(Some(user.name))
+}
+
+fn started(doors: &Doors, user: Option<String>) -> Started {
+    let mut started = Started { user, ..Started::default() };
+    for (listener, _) in &doors.listeners {
+        match listener.local_address() {
+            kannuki_sys::socket::LocalAddress::Inet(address) => started.tcp.push(*address),
+            kannuki_sys::socket::LocalAddress::Unix(path) => started.unix.push(path.clone()),
+        }
+    }
+    started.udp = doors.datagrams.iter().map(|(socket, _)| socket.local_address()).collect();
+    started
+}
+
+fn start_threads(
+    config: Config,
+    doors: Doors,
+) -> Result<(Arc<Instance>, Vec<JoinHandle<()>>), StartError> {
+    let log = log::start(&config.log, clock::wall).map_err(system("cannot start the log"))?;
+    if config.lock_memory
+        && let Err(error) = kannuki_sys::memory::lock_all_memory()
+    {
+        tracing::warn!(%error, "cannot lock memory (-k); going on without");
+    }
+    // One for each event loop, and the last for the acceptor.
+    let posts: Vec<Post> = (0..=config.threads)
+        .map(|_| Post::new())
+        .collect::<Result<_, _>>()
+        .map_err(system("cannot make an event loop"))?;
+    let instance = Arc::new(Instance::new(Parts {
+        executor: Executor::new(store(&config)?),
+        guard: Guard::new(policy(&config)),
+        log,
+        letterboxes: posts.iter().map(|post| Arc::clone(&post.letterbox)).collect(),
+        config,
+    }));
+    let threads = spawn(&instance, posts, doors)?;
+    Ok((instance, threads))
+}
+
+fn store(config: &Config) -> Result<Store, StartError> {
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(system("cannot get random bytes for the key hash"))?;
+    let settings = StoreConfig {
+        memory_bytes: config.memory_bytes,
+        item_bytes_max: config.item_bytes_max,
+        evict: config.evict,
+        cas: config.cas,
+        threads: config.threads,
+        seed,
+    };
+    Store::new(settings, Pages).map_err(system("cannot set the memory up"))
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        exposure: config.exposure,
+        flush: config.flush_enabled,
+        dump: config.dump_enabled,
+        watch: config.watch_enabled,
+        shutdown: config.shutdown_enabled,
+        ..Policy::default()
+    }
+}
+
+fn spawn(
+    instance: &Arc<Instance>,
+    mut posts: Vec<Post>,
+    doors: Doors,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let own = posts.pop();
+    let mut threads = Vec::with_capacity(posts.len() + 2);
+    let udp = udp_doors(instance, doors.datagrams, posts.len())?;
+    let letterboxes = posts.iter().map(|post| Arc::clone(&post.letterbox)).collect();
+    for (number, (post, doors)) in posts.into_iter().zip(udp).enumerate() {
+        let worker = Worker::new(Arc::clone(instance), number, post, doors)
+            .map_err(system("cannot make an event loop"))?;
+        threads.push(thread(format!("worker-{number}"), move || worker.run())?);
+    }
+    if let Some(own) = own {
+        let acceptor = Acceptor::new(Arc::clone(instance), own, doors.listeners, letterboxes)
+            .map_err(system("cannot watch the listeners"))?;
+        threads.push(thread("acceptor".to_owned(), move || acceptor.run())?);
+    }
+    let instance = Arc::clone(instance);
+    threads.push(thread("housekeeping".to_owned(), move || keep_house(&instance))?);
+    Ok(threads)
+}
+
+fn thread(
+    name: String,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    Builder::new().name(name).spawn(body).map_err(system("cannot start a thread"))
+}
+
+/// Every thread's share of every UDP socket.
+fn udp_doors(
+    instance: &Arc<Instance>,
+    datagrams: Vec<(kannuki_sys::socket::Datagram, kannuki_protocol::Dialect)>,
+    threads: usize,
+) -> Result<Vec<Vec<DatagramDoor>>, StartError> {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    let mut shares: Vec<Vec<DatagramDoor>> = (0..threads).map(|_| Vec::new()).collect();
+    for (socket, dialect) in datagrams {
+        let address = describe_inet("udp", socket.local_address());
+        let descriptor = socket.as_fd().as_raw_fd();
+        let now = instance.clock.now();
+        let mut facts = Facts::new(descriptor, address, None, State::Read, now);
+        facts.datagram = true;
+        let registered = Arc::new(instance.registry.register_socket(facts));
+        for share in &mut shares {
+            let socket = socket.try_clone().map_err(system("cannot share a UDP socket"))?;
+            share.push(DatagramDoor { socket, dialect, registered: Arc::clone(&registered) });
+        }
+    }
+    Ok(shares)
+}
+
+/// The clock, expiry, the reserve of free memory.
+fn keep_house(instance: &Instance) {
+    while !instance.control.is_stopping() {
+        instance.clock.tick();
+        let now = instance.clock.now();
+        for _ in 0..MAINTENANCE_STEPS_PER_ROUND {
+            instance.rounds.fetch_add(1, Ordering::Relaxed);
+            if !instance.executor.maintain(now).more {
+                break;
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(HOUSEKEEPING_MILLIS));
+    }
+    // The event loops measure their last seconds by this clock.
+    let until = instance.clock.now().0 + crate::limits::DRAIN_SECS + 1;
+    while instance.registry.connections() > 0 && instance.clock.now().0 < until {
+        std::thread::park_timeout(Duration::from_millis(HOUSEKEEPING_MILLIS));
+        instance.clock.tick();
+    }
+}
+
+/// Waits for signals and does what they ask, until one asks to stop.
+fn obey(instance: &Arc<Instance>, mut signals: Signals, mut reload: ReloadSource) {
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => reload_all(instance, &mut reload),
+            SIGUSR1 => {
+                tracing::info!("Gracefully stopping");
+                return instance.control.stop();
+            }
+            _ => {
+                tracing::info!(signal, "stopping");
+                return instance.control.stop();
+            }
+        }
+    }
+}
+
+fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
+    if let Err(error) = instance.log.reopen() {
+        tracing::error!(%error, "cannot reopen the log; writing to the old file");
+    }
+    match reload() {
+        Ok(new) => {
+            instance.set_verbosity(new.verbosity);
+            let old = instance.rules();
+            let policy = Policy { exposure: new.exposure, ..old.guard.policy().clone() };
+            let replies = ReplyBudget::new(new.udp_trusted);
+            instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
+            tracing::info!("reloaded");
+        }
+        Err(error) => tracing::error!(error, "reload failed; the old settings stay in force"),
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}

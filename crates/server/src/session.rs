@@ -1,0 +1,406 @@
+//! The conversation with one peer, without a socket: unread bytes in, replies out.
+//!
+//! Invariants:
+//! - Replies leave in the order of the commands.
+//! - A data block is accepted only after its command was permitted; a refused one is swallowed
+//!   unbuffered. A block that is whole in the read buffer is stored by one copy.
+//! - Nothing is executed while the output is full, so what a peer does not read bounds what is done
+//!   for it.
+#![deny(clippy::indexing_slicing)]
+
+use kannuki_guard::Access;
+use kannuki_protocol::{
+    Command, Decoder, Dialect, Event,
+    command::{Admin, AdminVerb, Get, Keys, LruCrawler, Stats},
+    violation::Fault,
+};
+
+use crate::{
+    counters::Counter,
+    dispatch::{Payload, Turn, admin, binary, classic, classic::Listing, meta},
+    dump::{self, Dump},
+    memory::Reservation,
+    output::Output,
+    refusals,
+};
+
+/// One peer's conversation.
+#[derive(Debug)]
+pub(crate) struct Session {
+    decoder: Decoder,
+    access: Access,
+    stage: Stage,
+}
+
+/// What the session is in the middle of.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing: the next bytes are a command.
+    Commands,
+    /// A list of keys whose line is still in the unread bytes.
+    Keys { listing: Listing, rest: usize, tail: usize },
+    /// A data block that arrives in pieces.
+    Block(Box<Block>),
+    /// A dump.
+    Dump(Box<Dump>),
+}
+
+/// A permitted command whose value is still arriving. The command line is kept as it came and
+/// decoded again when the value is whole.
+#[derive(Debug)]
+struct Block {
+    head: Box<[u8]>,
+    reservation: Reservation,
+}
+
+/// How far one call of [`Session::advance`] came.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Bytes of the input that are done with.
+    pub used: usize,
+    /// What has to happen before the next call.
+    pub next: Next,
+}
+
+/// What a session needs to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// More bytes.
+    Read,
+    /// Its turn again: the budget of this turn is used up.
+    Yield,
+    /// Room in the output.
+    Flush,
+    /// Nothing: send what is there, then close.
+    Close,
+}
+
+/// What one step did: bytes used, and whether the session has to stop here.
+struct Stepped {
+    used: usize,
+    next: Option<Next>,
+}
+
+impl Stepped {
+    const fn on(used: usize) -> Self {
+        Self { used, next: None }
+    }
+}
+
+impl Session {
+    /// A peer that was admitted, on a listener of this dialect.
+    #[must_use]
+    pub(crate) fn new(dialect: Dialect, access: Access) -> Self {
+        Self { decoder: Decoder::new(dialect), access, stage: Stage::Commands }
+    }
+
+    /// Executes what is complete in `unread`, at most `budget` commands.
+    pub(crate) fn advance(
+        &mut self,
+        turn: &Turn<'_>,
+        unread: &[u8],
+        budget: &mut u32,
+        out: &mut Output,
+    ) -> Progress {
+        let mut used = 0;
+        loop {
+            if out.is_full() {
+                return Progress { used, next: Next::Flush };
+            }
+            let rest = unread.get(used..).unwrap_or_default();
+            let stepped = match std::mem::replace(&mut self.stage, Stage::Commands) {
+                Stage::Keys { listing, rest: length, tail } => {
+                    self.keys(turn, rest, listing, length, tail, out)
+                }
+                Stage::Dump(dump) => self.dump(turn, dump, out),
+                Stage::Commands if *budget == 0 && !rest.is_empty() => {
+                    return Progress { used, next: Next::Yield };
+                }
+                stage => {
+                    self.stage = stage;
+                    self.event(turn, rest, budget, out)
+                }
+            };
+            used += stepped.used;
+            if let Some(next) = stepped.next {
+                return Progress { used, next };
+            }
+        }
+    }
+
+    /// Whether the peer is in the middle of a command.
+    #[must_use]
+    pub(crate) const fn is_between_commands(&self) -> bool {
+        matches!(self.stage, Stage::Commands)
+    }
+
+    /// Whether a value is arriving.
+    #[must_use]
+    pub(crate) const fn is_in_block(&self) -> bool {
+        matches!(self.stage, Stage::Block(_))
+    }
+
+    fn event(
+        &mut self,
+        turn: &Turn<'_>,
+        rest: &[u8],
+        budget: &mut u32,
+        out: &mut Output,
+    ) -> Stepped {
+        let decoded = self.decoder.decode(rest);
+        let used = decoded.used;
+        match decoded.event {
+            Event::Incomplete => Stepped { used, next: Some(Next::Read) },
+            Event::Command(command) => {
+                *budget = budget.saturating_sub(1);
+                turn.counters.add(Counter::Commands, 1);
+                let (head, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
+                self.command(turn, &command, head, after, out)
+            }
+            Event::Data { piece, last } => {
+                self.data(turn, piece, last, out);
+                Stepped::on(used)
+            }
+            Event::Violation(violation) => {
+                self.violated(turn, violation.fault);
+                violation.encode(out.bytes());
+                *budget = budget.saturating_sub(1);
+                Stepped { used, next: violation.closes.then_some(Next::Close) }
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        turn: &Turn<'_>,
+        command: &Command<'_>,
+        head: &[u8],
+        after: &[u8],
+        out: &mut Output,
+    ) -> Stepped {
+        let used = head.len();
+        if command.data_len().is_some() {
+            return Stepped::on(used + self.begin_block(turn, command, head, after, out));
+        }
+        let access = &self.access;
+        match command {
+            Command::Get(get) => return self.begin_keys(turn, get, head, out),
+            Command::Admin(asked) => return self.admin(turn, asked, used, out),
+            Command::Touch(touch) => classic::touch(turn, access, touch, out.bytes()),
+            Command::Delete(delete) => classic::delete(turn, access, delete, out.bytes()),
+            Command::Arithmetic(asked) => classic::arithmetic(turn, access, asked, out.bytes()),
+            Command::Meta(asked) => meta::run(turn, access, asked, out),
+            Command::Binary(asked) => {
+                let next = binary::run(turn, access, asked, out);
+                return Stepped { used, next };
+            }
+            // `Set` has a data block; the enum may grow, and then the compiler of `data_len` knows.
+            _ => {}
+        }
+        Stepped::on(used)
+    }
+
+    fn admin(
+        &mut self,
+        turn: &Turn<'_>,
+        asked: &Admin<'_>,
+        used: usize,
+        out: &mut Output,
+    ) -> Stepped {
+        match asked.verb {
+            AdminVerb::Quit => return Stepped { used, next: Some(Next::Close) },
+            AdminVerb::LruCrawler(LruCrawler::Metadump(classes)) => {
+                self.begin_dump(dump::metadump(turn, &self.access, classes, out.bytes()));
+            }
+            AdminVerb::LruCrawler(LruCrawler::Mgdump(classes)) => {
+                self.begin_dump(dump::mgdump(turn, &self.access, classes, out.bytes()));
+            }
+            AdminVerb::Stats(Stats::Cachedump { class, limit }) => {
+                self.begin_dump(dump::cachedump(turn, &self.access, class, limit, out.bytes()));
+            }
+            _ => {
+                let stop = admin::run(turn, &self.access, asked, out.bytes());
+                return Stepped { used, next: stop.then_some(Next::Close) };
+            }
+        }
+        Stepped::on(used)
+    }
+
+    fn begin_dump(&mut self, dump: Option<Dump>) {
+        if let Some(dump) = dump {
+            self.stage = Stage::Dump(Box::new(dump));
+        }
+    }
+
+    fn dump(&mut self, turn: &Turn<'_>, mut dump: Box<Dump>, out: &mut Output) -> Stepped {
+        if dump.step(turn, &self.access, out.bytes()) {
+            self.stage = Stage::Dump(dump);
+        }
+        Stepped::on(0)
+    }
+
+    fn begin_keys(
+        &mut self,
+        turn: &Turn<'_>,
+        get: &Get<'_>,
+        head: &[u8],
+        out: &mut Output,
+    ) -> Stepped {
+        let mut keys = get.keys;
+        let single = keys.nth(1).is_none();
+        let listing = Listing { touch: get.touch, with_cas: get.with_cas, single };
+        let tail = if head.ends_with(b"\r\n") { 2 } else { 1 };
+        let length = get.keys.rest().len();
+        let before = head.len().saturating_sub(tail + length);
+        let rest = head.get(before..).unwrap_or_default();
+        let stepped = self.keys(turn, rest, listing, length, tail, out);
+        Stepped { used: before + stepped.used, next: stepped.next }
+    }
+
+    /// Answers the keys in the first `length` bytes of `rest`; `tail` bytes end their line.
+    fn keys(
+        &mut self,
+        turn: &Turn<'_>,
+        rest: &[u8],
+        listing: Listing,
+        length: usize,
+        tail: usize,
+        out: &mut Output,
+    ) -> Stepped {
+        let mut keys = Keys::new(rest.get(..length).unwrap_or_default());
+        if classic::get(turn, &self.access, listing, &mut keys, out) {
+            return Stepped::on(length + tail);
+        }
+        let left = keys.rest().len();
+        self.stage = Stage::Keys { listing, rest: left, tail };
+        Stepped::on(length - left)
+    }
+
+    /// A command with a data block: decides, then takes the block at once if it is all there.
+    /// Returns how many bytes of `after` it used.
+    fn begin_block(
+        &mut self,
+        turn: &Turn<'_>,
+        command: &Command<'_>,
+        head: &[u8],
+        after: &[u8],
+        out: &mut Output,
+    ) -> usize {
+        if !allowed(turn, &self.access, command, out.bytes()) {
+            self.decoder.discard_data();
+            return 0;
+        }
+        let length = command.data_len().unwrap_or(0) as usize;
+        let terminator = if matches!(command, Command::Binary(_)) { 0 } else { 2 };
+        if after.len() < length + terminator {
+            match reserve(turn, &self.access, command, out.bytes()) {
+                Some(reservation) => {
+                    self.stage = Stage::Block(Box::new(Block { head: head.into(), reservation }));
+                }
+                None => self.decoder.discard_data(),
+            }
+            return 0;
+        }
+        let decoded = self.decoder.decode(after);
+        match decoded.event {
+            Event::Data { piece, last: true } => {
+                store(turn, &self.access, command, Payload::Whole(piece), out);
+            }
+            Event::Violation(violation) => {
+                refusals::count_fault(turn.counters, violation.fault);
+                count_bad_block(turn, command);
+                violation.encode(out.bytes());
+            }
+            // The decoder has the whole block before it; it cannot ask for more.
+            _ => {}
+        }
+        decoded.used
+    }
+
+    fn data(&mut self, turn: &Turn<'_>, piece: &[u8], last: bool, out: &mut Output) {
+        let Stage::Block(block) = &mut self.stage else { return };
+        block.reservation.fill(piece);
+        if !last {
+            return;
+        }
+        let Stage::Block(block) = std::mem::replace(&mut self.stage, Stage::Commands) else {
+            return;
+        };
+        let Block { head, reservation } = *block;
+        if let Event::Command(command) = decoder_of(&head).decode(&head).event {
+            store(turn, &self.access, &command, Payload::Gathered(reservation), out);
+        }
+    }
+
+    /// Counts a violation by its name; one that ends a data block ends its command too.
+    fn violated(&mut self, turn: &Turn<'_>, fault: Fault) {
+        refusals::count_fault(turn.counters, fault);
+        if let Stage::Block(block) = std::mem::replace(&mut self.stage, Stage::Commands)
+            && let Event::Command(command) = decoder_of(&block.head).decode(&block.head).event
+        {
+            count_bad_block(turn, &command);
+        }
+    }
+}
+
+fn decoder_of(head: &[u8]) -> Decoder {
+    let binary = head.first() == Some(&kannuki_protocol::binary::MAGIC_REQUEST);
+    Decoder::new(if binary { Dialect::Binary } else { Dialect::Text })
+}
+
+/// Asks the guard before the payload is accepted; a refusal has been answered.
+fn allowed(turn: &Turn<'_>, access: &Access, command: &Command<'_>, out: &mut Vec<u8>) -> bool {
+    match command {
+        Command::Set(set) => match classic::set_allowed(turn, access, set) {
+            Ok(()) => true,
+            Err(denial) => {
+                if !set.noreply {
+                    classic::deny(&denial, out);
+                }
+                false
+            }
+        },
+        Command::Meta(asked) => meta::set_allowed(turn, access, asked, out),
+        Command::Binary(asked) => binary::set_allowed(turn, access, asked, out),
+        _ => false,
+    }
+}
+
+fn reserve(
+    turn: &Turn<'_>,
+    access: &Access,
+    command: &Command<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Reservation> {
+    match command {
+        Command::Set(set) => classic::set_reserve(turn, access, set, out),
+        Command::Meta(asked) => meta::set_reserve(turn, access, asked, out),
+        Command::Binary(asked) => binary::set_reserve(turn, access, asked, out),
+        _ => None,
+    }
+}
+
+fn store(
+    turn: &Turn<'_>,
+    access: &Access,
+    command: &Command<'_>,
+    payload: Payload<'_>,
+    out: &mut Output,
+) {
+    match command {
+        Command::Set(set) => classic::set(turn, access, set, payload, out.bytes()),
+        Command::Meta(asked) => meta::set(turn, access, asked, payload, out.bytes()),
+        Command::Binary(asked) => binary::set(turn, access, asked, payload, out.bytes()),
+        _ => {}
+    }
+}
+
+/// A block with a wrong terminator still counts as a store: it had memory.
+fn count_bad_block(turn: &Turn<'_>, command: &Command<'_>) {
+    match command {
+        Command::Set(set) => turn.count_store(set.key.as_bytes(), set.data_len, set.flags),
+        Command::Meta(asked) => meta::count_bad_block(turn, asked),
+        _ => {}
+    }
+}
