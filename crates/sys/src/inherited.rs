@@ -150,3 +150,101 @@ fn classify(descriptor: RawFd, fd: OwnedFd) -> Result<Inherited, InheritError> {
     }
     Err(InheritError::Kind { descriptor })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::socket::{LocalAddress, PeerAddress};
+
+    #[test]
+    fn only_what_is_addressed_to_this_process_counts() {
+        let of = |pid, fds| announced(pid, fds, 42).unwrap();
+        assert_eq!(of(Some("42"), Some("2")), 2);
+        assert_eq!(of(Some("42"), Some("0")), 0);
+        assert_eq!(of(Some("41"), Some("2")), 0);
+        assert_eq!(of(Some(""), Some("2")), 0);
+        assert_eq!(of(Some("42"), None), 0);
+        assert_eq!(of(None, Some("2")), 0);
+        for garbage in ["", "-1", "two", "129", "99999999999999999999"] {
+            let error = announced(Some("42"), Some(garbage), 42).unwrap_err().to_string();
+            assert!(error.contains("is not a count from 0 to 128"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sockets_are_told_apart() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let Ok(Inherited::Tcp(listener)) = classify(3, tcp.into()) else { panic!("no listener") };
+        assert_eq!(listener.local_address(), &LocalAddress::Inet(address));
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let client = TcpStream::connect(address).unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer, PeerAddress::Inet(client.local_addr().unwrap()));
+
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = udp.local_addr().unwrap();
+        let Ok(Inherited::Udp(datagram)) = classify(4, udp.into()) else { panic!("no datagram") };
+        assert_eq!(datagram.local_address(), address);
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let unix = UnixListener::bind(&path).unwrap();
+        let Ok(Inherited::Unix(listener)) = classify(5, unix.into()) else { panic!("no unix") };
+        assert_eq!(listener.local_address(), &LocalAddress::Unix(path.clone()));
+        let _client = UnixStream::connect(&path).unwrap();
+        assert!(matches!(listener.accept(), Ok((_, PeerAddress::Unix(_)))));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let (one, _two) = UnixStream::pair().unwrap();
+        assert!(matches!(classify(7, one.into()), Err(InheritError::Kind { descriptor: 7 })));
+        let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        assert!(matches!(classify(7, unix.into()), Err(InheritError::Kind { .. })));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(matches!(classify(7, connected.into()), Err(InheritError::Kind { .. })));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let error = classify(7, file.into()).unwrap_err().to_string();
+        assert!(error.starts_with("inherited descriptor 7 cannot be used: "), "{error}");
+    }
+
+    #[test]
+    fn a_supervisor_s_listener_serves_in_the_next_program() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // A shell puts our listener at descriptor 3, and its own id is the id of what it becomes.
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "inherited::tests::next_program", "--ignored"])
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut greeting = [0; 5];
+        io::Read::read_exact(&mut TcpStream::connect(address).unwrap(), &mut greeting).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(&greeting, b"hello");
+    }
+
+    #[test]
+    #[ignore = "run by a_supervisor_s_listener_serves_in_the_next_program"]
+    fn next_program() {
+        let mut taken = take().unwrap();
+        let Some(Inherited::Tcp(listener)) = taken.pop() else { panic!("nothing inherited") };
+        assert!(taken.is_empty());
+        let poller = crate::poller::Poller::new().unwrap();
+        let fd = std::os::fd::AsFd::as_fd(&listener);
+        poller.add(fd, 0, crate::poller::Interest::READABLE).unwrap();
+        let patience = Some(std::time::Duration::from_secs(10));
+        poller.wait(&mut crate::poller::Events::new(), patience).unwrap();
+        assert_eq!(listener.accept().unwrap().0.write(b"hello").unwrap(), 5);
+        assert!(take().unwrap().is_empty(), "they are taken once");
+    }
+}

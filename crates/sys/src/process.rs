@@ -158,8 +158,8 @@ fn passwd(name: &str, by: By<'_>) -> Result<Option<User>, PrivilegeError> {
     }
 }
 
-/// Becomes `user` with its own group alone, in every thread, for ever. Needs root, and does nothing
-/// when the user is root.
+/// Becomes `user` with its own group and no other, as memcached does, in every thread, for ever.
+/// Needs root, and does nothing when the user is root.
 ///
 /// # Errors
 /// `Refused` when the system refused a step, `NotDropped` when the check afterwards failed: the
@@ -170,8 +170,8 @@ pub fn drop_privileges(user: &User) -> Result<(), PrivilegeError> {
     }
     let refused = |step| move |error| PrivilegeError::Refused { step, error };
     // The C library's own calls, because they reach every thread; the kernel's reach only one.
-    // SAFETY: the list has one element, as the count says, and is only read.
-    ok(unsafe { libc::setgroups(1, &raw const user.gid) }).map_err(refused("setgroups"))?;
+    // SAFETY: an empty list is never read, so its address does not matter.
+    ok(unsafe { libc::setgroups(0, std::ptr::null()) }).map_err(refused("setgroups"))?;
     // SAFETY: takes an integer.
     ok(unsafe { libc::setgid(user.gid) }).map_err(refused("setgid"))?;
     // SAFETY: takes an integer.
@@ -188,12 +188,15 @@ fn dropped(user: &User) -> bool {
         let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
         return !regained && uid.as_raw() == user.uid && gid.as_raw() == user.gid;
     };
+    let ids = |status: &str, field: &str| -> Option<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        line.split_whitespace().map(|id| id.parse().ok()).collect()
+    };
+    // Real, effective, saved and file system id.
     let is_user = |status: &str| {
-        let all = |field: &str, id: u32| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field));
-            line.is_some_and(|ids| ids.split_whitespace().all(|each| each.parse() == Ok(id)))
-        };
-        all("Uid:", user.uid) && all("Gid:", user.gid) && all("Groups:", user.gid)
+        ids(status, "Uid:") == Some(vec![user.uid; 4])
+            && ids(status, "Gid:") == Some(vec![user.gid; 4])
+            && ids(status, "Groups:") == Some(Vec::new())
     };
     // A thread that ended since has nothing left to hold.
     !regained
@@ -379,3 +382,6 @@ impl PidFile {
 fn ok(answer: libc::c_int) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,6 +138,9 @@ fn local_address(socket: &socket2::Socket) -> io::Result<LocalAddress> {
 }
 
 #[cfg(test)]
+mod stream_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
