@@ -35,7 +35,7 @@ impl Line {
     /// A line of our own, without fields.
     pub(super) fn new(level: Level, now: SystemTime, message: &str) -> Self {
         let mut text = Bounded::new(level, now);
-        let _ = escape(&mut text, message, Quotes::Absent);
+        let _ = text.message(message);
         Self { level, text: text.finish() }
     }
 }
@@ -59,8 +59,8 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         event.record(&mut fields);
         let mut text = Bounded::new(level, (self.now)());
         // An error here means that the line is full, which `finish` marks.
-        let _ = escape(&mut text, &fields.message.text, Quotes::Absent)
-            .and_then(|()| text.write_str(&fields.rest.text));
+        let _ = text.message(&fields.message.text);
+        let _ = text.write_str(&fields.rest.text);
         text.cut |= fields.message.cut | fields.rest.cut;
         self.queue.push(Line { level, text: text.finish() });
     }
@@ -137,8 +137,16 @@ impl Bounded {
     fn new(level: Level, now: SystemTime) -> Self {
         let mut line = Self { text: String::with_capacity(128), cut: false };
         // The head is some thirty bytes and always fits.
-        let _ = write!(line, "{} {level} ", Timestamp(now));
+        let _ = write!(line, "{} {level}", Timestamp(now));
         line
+    }
+
+    fn message(&mut self, message: &str) -> fmt::Result {
+        if message.is_empty() {
+            return Ok(());
+        }
+        self.write_char(' ')?;
+        escape(self, message, Quotes::Absent)
     }
 
     fn finish(mut self) -> String {

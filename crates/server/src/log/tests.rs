@@ -36,7 +36,7 @@ fn an_event_becomes_one_line() {
         text,
         "2026-11-22T16:00:00.123456Z INFO listening port=11211 name=\"a b\" empty=\"\" path=/run/k\n\
          2026-11-22T16:00:00.123456Z ERROR cannot go on: reason\n\
-         2026-11-22T16:00:00.123456Z WARN  only=true\n"
+         2026-11-22T16:00:00.123456Z WARN only=true\n"
     );
 }
 
