@@ -1,4 +1,5 @@
-//! Pages that the product writes about itself: written again by `cargo xtask docs`, compared by `cargo xtask test`.
+//! Pages that the product writes about itself: written again by `cargo xtask docs`, compared by
+//! `cargo xtask test`.
 //!
 //! The product's hidden command `kannuki docs DIR` writes them; nothing here knows what they say.
 

@@ -1,7 +1,7 @@
 //! The chores of this project: `cargo xtask tidy | test | docs | fresh | measure`.
 //!
-//! Nothing here is part of the product. Every chore runs from a cold clone with a Rust toolchain alone, says what it
-//! could not do, and fails where everything has to run (`CI=true`).
+//! Nothing here is part of the product. Every chore runs from a cold clone with a Rust toolchain
+//! alone, says what it could not do, and fails where everything has to run (`CI=true`).
 #![forbid(unsafe_code)]
 
 mod docs;

@@ -1,8 +1,8 @@
 //! Installing Debian packages without anything of theirs ever starting.
 //!
-//! Debian's own switch is used: while `/usr/sbin/policy-rc.d` says 101, no package may start what it brings. It is set
-//! before the installation and put back as it was, on failure too. What was newly installed is also disabled,
-//! so that it does not start at the next boot either.
+//! Debian's own switch is used: while `/usr/sbin/policy-rc.d` says 101, no package may start what
+//! it brings. It is set before the installation and put back as it was, on failure too. What was
+//! newly installed is also disabled, so that it does not start at the next boot either.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,8 @@ use crate::shell;
 
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
-/// Known by its second line: found at the start, it is left over from a run that was killed, and is not put back.
+/// Known by its second line: found at the start, it is left over from a run that was killed, and is
+/// not put back.
 const FORBID: &str =
     "#!/bin/sh\n# cargo xtask test: nothing that tests install may start\nexit 101\n";
 /// Waits this long for another package installation to end.

@@ -1,7 +1,7 @@
 //! Every fuzz target, one minute each, from its seeds.
 //!
-//! cargo-fuzz wants flags that only a nightly compiler takes; `RUSTC_BOOTSTRAP` lets the one toolchain that is there
-//! take them, for the fuzzed build alone.
+//! cargo-fuzz wants flags that only a nightly compiler takes; `RUSTC_BOOTSTRAP` lets the one
+//! toolchain that is there take them, for the fuzzed build alone.
 
 use std::fs;
 use std::path::PathBuf;

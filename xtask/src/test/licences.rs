@@ -1,7 +1,8 @@
 //! What the product is made of: licences, where the crates come from, no crate twice.
 //!
-//! `deny.toml` is the one list of what is allowed; cargo-deny reads it where it is installed. Because it takes longer
-//! to build than the whole product, the same three lists are also checked here, from what cargo itself says.
+//! `deny.toml` is the one list of what is allowed; cargo-deny reads it where it is installed.
+//! Because it takes longer to build than the whole product, the same three lists are also checked
+//! here, from what cargo itself says.
 
 use std::fs;
 
@@ -66,11 +67,13 @@ fn check_licences(tree: &str, allowed: &[String]) -> Result<usize> {
     Ok(crates)
 }
 
-/// Whether an SPDX expression can be satisfied by the allowed licences alone. `/` is the old way to write OR.
+/// Whether an SPDX expression can be satisfied by the allowed licences alone. `/` is the old way to
+/// write OR.
 fn permits(expression: &str, allowed: &[String]) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
-    // In every expression that crates use, AND binds its neighbours in one alternative or joins bracketed
-    // alternatives. Taking AND as the outer joint refuses some mixtures that would be fine: the safe side.
+    // In every expression that crates use, AND binds its neighbours in one alternative or joins
+    // bracketed alternatives. Taking AND as the outer joint refuses some mixtures that would be
+    // fine: the safe side.
     plain
         .split(" AND ")
         .all(|all| all.split(" OR ").any(|one| allowed.iter().any(|licence| licence == one.trim())))

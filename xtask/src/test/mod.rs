@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything, in one command, from a cold clone.
 //!
-//! Each step ends as passed, failed or missing, and a table at the end says which. A step never hides another: after a
-//! failure the rest runs all the same, unless it needs what failed. Missing is a failure where everything has to run.
+//! Each step ends as passed, failed or missing, and a table at the end says which. A step never
+//! hides another: after a failure the rest runs all the same, unless it needs what failed. Missing
+//! is a failure where everything has to run.
 
 mod debian;
 mod fuzz;

@@ -1,7 +1,8 @@
 //! The programs and libraries that tests talk to: real clients, and the memcached to compare with.
 //!
-//! As root on Debian what is missing is installed; else it is listed, with the packages that bring it. Python and Node
-//! packages go below `target/` in pinned versions, checked against the hashes in the lock files.
+//! As root on Debian what is missing is installed; else it is listed, with the packages that bring
+//! it. Python and Node packages go below `target/` in pinned versions, checked against the hashes
+//! in the lock files.
 
 use std::fs;
 use std::path::{Path, PathBuf};

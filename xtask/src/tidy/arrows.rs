@@ -1,4 +1,5 @@
-//! Which crate may know which: dependencies point down only. And every crate from outside has a reason.
+//! Which crate may know which: dependencies point down only. And every crate from outside has a
+//! reason.
 
 use super::Fault;
 use super::tree::{File, Tree};

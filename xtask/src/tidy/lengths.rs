@@ -39,7 +39,8 @@ pub(crate) fn measure(file: &File, source: &Source) -> Vec<Long> {
     longs
 }
 
-/// Every function with a body: the index of its first line, its name, its lines from signature to closing brace.
+/// Every function with a body: the index of its first line, its name, its lines from signature to
+/// closing brace.
 fn functions(code: &[String]) -> Vec<(usize, String, usize)> {
     let mut found = Vec::new();
     for (at, line) in code.iter().enumerate() {
@@ -58,7 +59,8 @@ fn functions(code: &[String]) -> Vec<(usize, String, usize)> {
     found
 }
 
-/// The line on which the body of the function that begins here closes; none for a declaration without one.
+/// The line on which the body of the function that begins here closes; none for a declaration
+/// without one.
 fn body_end(code: &[String], at: usize, column: usize) -> Option<usize> {
     let mut braces = 0_usize;
     let mut brackets = 0_usize;

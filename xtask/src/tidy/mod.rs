@@ -1,7 +1,7 @@
 //! Style as a test: what can be checked by reading the tree is checked here, and nowhere by hand.
 //!
-//! Each rule is a function from what was read to [`Fault`]s; only [`tree`] reads files. The last two steps,
-//! rustfmt and clippy, are other programs.
+//! Each rule is a function from what was read to [`Fault`]s; only [`tree`] reads files. The last
+//! two steps, rustfmt and clippy, are other programs.
 
 mod arrows;
 mod lengths;

@@ -1,5 +1,6 @@
-//! What is too long today is listed in [`LIST`], and the list only shrinks: an entry that is no longer needed, or that
-//! allows more than is used, is itself a fault. New entries are refused by [`ENTRIES_MAX`].
+//! What is too long today is listed in [`LIST`], and the list only shrinks: an entry that is no
+//! longer needed, or that allows more than is used, is itself a fault. New entries are refused by
+//! [`ENTRIES_MAX`].
 
 use super::Fault;
 use super::lengths::Long;

@@ -1,7 +1,9 @@
-//! A Rust source seen three ways: as it stands, as code without comments and literals, as comments alone.
+//! A Rust source seen three ways: as it stands, as code without comments and literals, as comments
+//! alone.
 //!
-//! Invariant: `lines`, `code` and `comments` have the same number of lines, and what stands in one of the last two
-//! stands at the same column as in the first. A word of code inside a string or a comment can then deceive no rule.
+//! Invariant: `lines`, `code` and `comments` have the same number of lines, and what stands in one
+//! of the last two stands at the same column as in the first. A word of code inside a string or a
+//! comment can then deceive no rule.
 
 /// One source file, split by what its characters are.
 pub(crate) struct Source {
@@ -14,7 +16,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Splits `text`. Text that is no Rust gives some split, never an error: the compiler judges that.
+    /// Splits `text`. Text that is no Rust gives some split, never an error: the compiler judges
+    /// that.
     pub(crate) fn new(text: &str) -> Self {
         let mut splitter = Splitter { rest: text, code: String::new(), comments: String::new() };
         while splitter.step() {}

@@ -4,7 +4,8 @@ use super::Fault;
 use super::source::{Source, words};
 use super::tree::File;
 
-/// Fits two panes side by side and one on a laptop; rustfmt keeps code to it, this keeps comments to it.
+/// Fits two panes side by side and one on a laptop; rustfmt keeps code to it, this keeps comments
+/// to it.
 const COLUMNS_MAX: usize = 100;
 /// Doc tables and module heads may be wider, but not endless.
 const HEAD_COLUMNS_MAX: usize = 120;
@@ -73,8 +74,8 @@ fn check_line(file: &File, source: &Source, at: usize, fault: &mut impl FnMut(us
     }
 }
 
-/// Whether the comment lines that end right above `at`, or the line itself, argue for it. Attributes and the rest of
-/// the same statement may stand between.
+/// Whether the comment lines that end right above `at`, or the line itself, argue for it.
+/// Attributes and the rest of the same statement may stand between.
 fn is_argued(source: &Source, at: usize) -> bool {
     let argues = |comment: &str| comment.contains("SAFETY:") || comment.contains("# Safety");
     if argues(&source.comments[at]) {
