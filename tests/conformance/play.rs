@@ -137,7 +137,7 @@ fn until_barrier(wire: &mut Wire, step: &Step, sent: &[u8]) -> (Vec<u8>, bool) {
         return (raw, ended);
     }
     // The script's own `mn` commands answer as the barrier does.
-    let own = sent.split(|byte| *byte == b'\n').filter(|line| *line == b"mn\r").count();
+    let own = sent.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"mn")).count();
     let _ = wire.try_send(b"mn\r\n");
     let ended = until(wire, |bytes| {
         let at_line_start = bytes.ends_with(b"\nMN\r\n") || bytes == b"MN\r\n";
