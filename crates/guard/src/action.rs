@@ -13,7 +13,9 @@ catalogue! {
         Stats, "stats", "Look at counters and settings: stats, version.";
         Dump, "dump", "List keys: metadump, mgdump, stats cachedump, stats detail.";
         Watch, "watch", "Follow what other peers do: watch.";
-        Admin, "admin", "Change how the server runs: verbosity, cache_memlimit, slabs, lru, lru_crawler, stats reset.";
+        Admin, "admin",
+            "Change how the server runs: verbosity, cache_memlimit, slabs, lru, lru_crawler, stats \
+            reset.";
         Shutdown, "shutdown", "End the server: shutdown.";
     }
 }

@@ -6,13 +6,18 @@
 catalogue! {
     /// What the peer is told.
     Response {
-        AccessDenied, "access-denied", "The command is refused: CLIENT_ERROR access denied in text and meta, status 0x20 in binary.";
+        AccessDenied, "access-denied",
+            "The command is refused: CLIENT_ERROR access denied in text and meta, status 0x20 in \
+            binary.";
         Close, "close", "The connection is closed without a word.";
         Drop, "drop", "The datagram is dropped without an answer.";
-        DumpNotAllowed, "dump-not-allowed", "memcached's answer to key dumps that are switched off.";
-        FlushNotAllowed, "flush-not-allowed", "memcached's answer to a flush_all that is switched off.";
+        DumpNotAllowed, "dump-not-allowed",
+            "memcached's answer to key dumps that are switched off.";
+        FlushNotAllowed, "flush-not-allowed",
+            "memcached's answer to a flush_all that is switched off.";
         Miss, "miss", "The key is reported as missing, so that a multi-get goes on.";
-        ShutdownNotEnabled, "shutdown-not-enabled", "memcached's answer to a shutdown that was not enabled.";
+        ShutdownNotEnabled, "shutdown-not-enabled",
+            "memcached's answer to a shutdown that was not enabled.";
         WatchNotAllowed, "watch-not-allowed", "memcached's answer to a watch that is switched off.";
     }
 }
@@ -20,13 +25,24 @@ catalogue! {
 catalogue! {
     /// Why a peer is refused, with the way out.
     Reason {
-        DumpDisabled, "dump-disabled", "Listing keys is switched off (-X, disable-dumping); start without it to allow dumps.";
-        FlushDisabled, "flush-disabled", "flush_all is switched off (-F, disable-flush-all); start without it to allow flushes.";
-        PeerNotAllowed, "peer-not-allowed", "The peer's address is outside the exposure and outside the allowed networks; widen the exposure or allow its network.";
-        RuleDenied, "rule-denied", "A rule keeps this peer from this action or this key; change the rule, or the key's prefix.";
-        ShutdownDisabled, "shutdown-disabled", "The shutdown command is not enabled; start with -A (enable-shutdown) to allow it.";
-        UdpUntrusted, "udp-untrusted", "The reply is larger than the request and the sender's address, which UDP does not prove, is not trusted; list its network in udp-trusted or use TCP.";
-        WatchDisabled, "watch-disabled", "watch is switched off (-W, disable-watch); start without it to allow watchers.";
+        DumpDisabled, "dump-disabled",
+            "Listing keys is switched off (-X, disable-dumping); start without it to allow dumps.";
+        FlushDisabled, "flush-disabled",
+            "flush_all is switched off (-F, disable-flush-all); start without it to allow \
+            flushes.";
+        PeerNotAllowed, "peer-not-allowed",
+            "The peer's address is outside the exposure and outside the allowed networks; widen \
+            the exposure or allow its network.";
+        RuleDenied, "rule-denied",
+            "A rule keeps this peer from this action or this key; change the rule, or the key's \
+            prefix.";
+        ShutdownDisabled, "shutdown-disabled",
+            "The shutdown command is not enabled; start with -A (enable-shutdown) to allow it.";
+        UdpUntrusted, "udp-untrusted",
+            "The reply is larger than the request and the sender's address, which UDP does not \
+            prove, is not trusted; list its network in udp-trusted or use TCP.";
+        WatchDisabled, "watch-disabled",
+            "watch is switched off (-W, disable-watch); start without it to allow watchers.";
     }
 }
 

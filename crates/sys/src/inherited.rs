@@ -155,7 +155,6 @@ fn classify(descriptor: RawFd, fd: OwnedFd) -> Result<Inherited, InheritError> {
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::unix::net::{UnixListener, UnixStream};
-    use std::process::{Command, Stdio};
 
     use super::*;
     use crate::socket::{LocalAddress, PeerAddress};
@@ -212,39 +211,5 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         let error = classify(7, file.into()).unwrap_err().to_string();
         assert!(error.starts_with("inherited descriptor 7 cannot be used: "), "{error}");
-    }
-
-    #[test]
-    fn a_supervisor_s_listener_serves_in_the_next_program() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        // A shell puts our listener at descriptor 3, and its own id is the id of what it becomes.
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "inherited::tests::next_program", "--ignored"])
-            .stdin(Stdio::from(OwnedFd::from(listener)))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut greeting = [0; 5];
-        io::Read::read_exact(&mut TcpStream::connect(address).unwrap(), &mut greeting).unwrap();
-        assert!(child.wait().unwrap().success());
-        assert_eq!(&greeting, b"hello");
-    }
-
-    #[test]
-    #[ignore = "run by a_supervisor_s_listener_serves_in_the_next_program"]
-    fn next_program() {
-        let mut taken = take().unwrap();
-        let Some(Inherited::Tcp(listener)) = taken.pop() else { panic!("nothing inherited") };
-        assert!(taken.is_empty());
-        let poller = crate::poller::Poller::new().unwrap();
-        let fd = std::os::fd::AsFd::as_fd(&listener);
-        poller.add(fd, 0, crate::poller::Interest::READABLE).unwrap();
-        let patience = Some(std::time::Duration::from_secs(10));
-        poller.wait(&mut crate::poller::Events::new(), patience).unwrap();
-        assert_eq!(listener.accept().unwrap().0.write(b"hello").unwrap(), 5);
-        assert!(take().unwrap().is_empty(), "they are taken once");
     }
 }

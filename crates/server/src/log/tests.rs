@@ -28,13 +28,15 @@ fn logged(config: &LogConfig, log: impl FnOnce(&LogControl)) -> String {
 fn an_event_becomes_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let text = logged(&config(&directory.path().join("log")), |_| {
-        info!(port = 11211, name = "a b", empty = "", path = %Path::new("/run/k").display(), "listening");
+        let path = Path::new("/run/k");
+        info!(port = 11211, name = "a b", empty = "", path = %path.display(), "listening");
         error!("cannot go on: {}", "reason");
         warn!(only = true);
     });
     assert_eq!(
         text,
-        "2026-11-22T16:00:00.123456Z INFO listening port=11211 name=\"a b\" empty=\"\" path=/run/k\n\
+        "2026-11-22T16:00:00.123456Z INFO listening port=11211 name=\"a b\" empty=\"\" \
+         path=/run/k\n\
          2026-11-22T16:00:00.123456Z ERROR cannot go on: reason\n\
          2026-11-22T16:00:00.123456Z WARN only=true\n"
     );

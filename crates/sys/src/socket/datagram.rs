@@ -66,7 +66,7 @@ impl Datagram {
         Ok(Self { fd: socket.into(), local })
     }
 
-    /// Another descriptor of the same socket, for another thread: each datagram goes to one of them.
+    /// Another descriptor of the same socket, for another thread. Each datagram goes to one reader.
     ///
     /// # Errors
     /// When the process or the system is out of descriptors.
