@@ -138,35 +138,4 @@ fn local_address(socket: &socket2::Socket) -> io::Result<LocalAddress> {
 }
 
 #[cfg(test)]
-mod stream_tests;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_classified() {
-        let of = |code| Trouble::of(&io::Error::from_raw_os_error(code));
-        assert_eq!(of(libc::EWOULDBLOCK), Trouble::WouldBlock);
-        assert_eq!(of(libc::EINTR), Trouble::Interrupted);
-        assert_eq!(of(libc::EPIPE), Trouble::Closed);
-        assert_eq!(of(libc::ECONNABORTED), Trouble::Closed);
-        assert_eq!(of(libc::EMFILE), Trouble::Exhausted);
-        assert_eq!(of(libc::EBADF), Trouble::Other);
-        assert_eq!(Trouble::of(&io::Error::other("ours")), Trouble::Other);
-    }
-
-    #[test]
-    fn ipv6_answers_what_a_bind_answers() {
-        let has_loopback = std::fs::read_to_string("/proc/net/if_inet6")
-            .is_ok_and(|table| table.starts_with("00000000000000000000000000000001 "));
-        assert_eq!(ipv6_available(), has_loopback);
-    }
-
-    #[test]
-    fn addresses_are_shown_as_people_write_them() {
-        let inet = LocalAddress::Inet("[::1]:11211".parse().unwrap());
-        assert_eq!(inet.to_string(), "[::1]:11211");
-        assert_eq!(LocalAddress::Unix("/run/k.sock".into()).to_string(), "/run/k.sock");
-    }
-}
+mod tests;
