@@ -40,6 +40,30 @@ impl Binary<'_> {
     }
 }
 
+impl Binary<'_> {
+    /// Appends header, extras and key. The caller appends the value, if there is one. An unknown
+    /// opcode is written without body.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut extras = Vec::new();
+        self.verb.extras(&mut extras);
+        let key = self.verb.key_bytes();
+        let (Ok(extras_len), Ok(key_len)) = (u8::try_from(extras.len()), u16::try_from(key.len()))
+        else {
+            return; // A mechanism of foreign making; no key of a command is that long.
+        };
+        let before = u32::from(extras_len) + u32::from(key_len);
+        let body_len = before.saturating_add(self.data_len().unwrap_or(0));
+        out.extend_from_slice(&[MAGIC_REQUEST, self.opcode]);
+        out.extend_from_slice(&key_len.to_be_bytes());
+        out.extend_from_slice(&[extras_len, 0, 0, 0]);
+        out.extend_from_slice(&body_len.to_be_bytes());
+        out.extend_from_slice(&self.opaque);
+        out.extend_from_slice(&self.compare.to_be_bytes());
+        out.extend_from_slice(&extras);
+        out.extend_from_slice(key);
+    }
+}
+
 /// What a binary request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -122,6 +146,46 @@ pub enum BinaryVerb<'b> {
     Version,
 }
 
+impl BinaryVerb<'_> {
+    fn extras(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::Arithmetic { delta, create, .. } => {
+                let (initial, expiry) = create
+                    .map_or((0, u32::MAX), |(initial, exptime)| (initial, exptime.to_unsigned()));
+                out.extend_from_slice(&delta.to_be_bytes());
+                out.extend_from_slice(&initial.to_be_bytes());
+                out.extend_from_slice(&expiry.to_be_bytes());
+            }
+            Self::Flush { delay } if delay != Exptime::Never => {
+                out.extend_from_slice(&delay.to_unsigned().to_be_bytes());
+            }
+            Self::Get { touch: Some(exptime), .. } | Self::Touch { exptime, .. } => {
+                out.extend_from_slice(&exptime.to_unsigned().to_be_bytes());
+            }
+            Self::Set { mode: SetMode::Append | SetMode::Prepend, .. } => {}
+            Self::Set { flags, exptime, .. } => {
+                out.extend_from_slice(&flags.to_be_bytes());
+                out.extend_from_slice(&exptime.to_unsigned().to_be_bytes());
+            }
+            _ => {}
+        }
+    }
+
+    fn key_bytes(&self) -> &[u8] {
+        match self {
+            Self::Arithmetic { key, .. }
+            | Self::Delete { key }
+            | Self::Get { key, .. }
+            | Self::Set { key, .. }
+            | Self::Touch { key, .. } => key.as_bytes(),
+            Self::SaslAuth { mechanism, .. } | Self::SaslStep { mechanism, .. } => mechanism,
+            Self::Stat(stat) => stat.key_bytes(),
+            Self::Flush { .. } | Self::Noop | Self::Quit | Self::SaslList => b"",
+            Self::Unknown | Self::Version => b"",
+        }
+    }
+}
+
 /// The key of a Stat request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinaryStat {
@@ -141,6 +205,23 @@ pub enum BinaryStat {
     Slabs,
     /// Any other: status 01.
     Unknown,
+}
+
+impl BinaryStat {
+    const fn key_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Detail(Detail::Dump) => b"detail dump",
+            Self::Detail(Detail::Off) => b"detail off",
+            Self::Detail(Detail::On) => b"detail on",
+            Self::General => b"",
+            Self::Items => b"items",
+            Self::Reset => b"reset",
+            Self::Settings => b"settings",
+            Self::Sizes => b"sizes",
+            Self::Slabs => b"slabs",
+            Self::Unknown => b"unknown",
+        }
+    }
 }
 
 /// Status of a response.

@@ -73,6 +73,16 @@ impl Exptime {
             _ => Self::At(number),
         }
     }
+
+    /// As the binary protocol writes it: a time that has passed is the first absolute one.
+    #[must_use]
+    pub const fn to_unsigned(self) -> u32 {
+        match self {
+            Self::Never => 0,
+            Self::Passed => EXPTIME_RELATIVE_SECS_MAX + 1,
+            Self::In(secs) | Self::At(secs) => secs,
+        }
+    }
 }
 
 /// How a data block meets an item that is there, or is not.

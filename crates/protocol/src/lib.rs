@@ -23,6 +23,7 @@ pub mod base64;
 pub mod binary;
 pub mod command;
 pub mod decoder;
+mod encode;
 pub mod key;
 pub mod limits;
 pub mod meta;

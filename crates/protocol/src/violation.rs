@@ -50,12 +50,12 @@ impl Violation {
 
 /// Defines [`Fault`] with name and answer of each variant in one place.
 macro_rules! faults {
-    ($($(#[$doc:meta])+ $variant:ident => $name:literal, $text:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal, $text:expr;)+) => {
         /// The faults, each with a stable name and the answer it gets.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Fault {
-            $($(#[$doc])+ $variant,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Fault {
@@ -67,6 +67,14 @@ macro_rules! faults {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What went wrong, in full sentences.
+            #[must_use]
+            pub const fn explain(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii_start(),)+
                 }
             }
 
@@ -96,13 +104,13 @@ faults! {
     AdminShape => "admin-shape", ERROR;
     /// Fewer than four bytes, line end included: too short for any command.
     LineTooShort => "line-too-short", FORMAT;
-    /// A command line without end, [`crate::limits::LINE_BYTES_MAX`].
+    /// A command line without end, `LINE_BYTES_MAX`.
     LineTooLong => "line-too-long", SILENCE;
-    /// A `get` without end, [`crate::limits::GET_LINE_BYTES_MAX`].
+    /// A `get` without end, `GET_LINE_BYTES_MAX`.
     GetLineTooLong => "get-line-too-long", "SERVER_ERROR out of memory reading request";
     /// A command without key, number or length that it needs.
     MissingArgument => "missing-argument", FORMAT;
-    /// A key above [`crate::limits::KEY_BYTES_MAX`].
+    /// A key above `KEY_BYTES_MAX`.
     KeyTooLong => "key-too-long", FORMAT;
     /// A number that is none, or out of its range.
     BadNumber => "bad-number", FORMAT;
@@ -111,14 +119,14 @@ faults! {
     BadLength => "bad-length", FORMAT;
     /// A data block not ended by CR LF.
     BadTerminator => "bad-data-terminator", "CLIENT_ERROR bad data chunk";
-    /// No line end within [`crate::limits::RESYNC_BYTES_MAX`] behind a wrong terminator.
+    /// No line end within `RESYNC_BYTES_MAX` behind a wrong terminator.
     ResyncTooLong => "resync-too-long", SILENCE;
     /// The expiry time of `touch`, `gat`, `gats`, `flush_all`.
     BadExptime => "bad-exptime", "CLIENT_ERROR invalid exptime argument";
     /// The delta of `incr`, `decr`.
     BadDelta => "bad-delta", "CLIENT_ERROR invalid numeric delta argument";
 
-    /// More than [`crate::limits::META_TOKENS_MAX`] tokens.
+    /// More than `META_TOKENS_MAX` tokens.
     MetaTooManyTokens => "meta-too-many-tokens", "CLIENT_ERROR options flags are too long";
     /// The same flag twice.
     MetaDuplicateFlag => "meta-duplicate-flag", "CLIENT_ERROR duplicate flag";
@@ -128,7 +136,7 @@ faults! {
     MetaFlagByte => "meta-flag-byte", FORMAT;
     /// Anything wrong among the flags of `ma`.
     MetaArithmeticFlags => "meta-arithmetic-flags", "CLIENT_ERROR invalid or duplicate flag";
-    /// A key of `ma` above [`crate::limits::KEY_BYTES_MAX`].
+    /// A key of `ma` above `KEY_BYTES_MAX`.
     MetaArithmeticKeyTooLong => "meta-arithmetic-key-too-long",
         "CLIENT_ERROR invalid or duplicate flag";
     /// The number of `N`, `T`, `R`, `C` or `E`.
@@ -143,7 +151,7 @@ faults! {
     MetaBadBase64 => "meta-bad-base64", "CLIENT_ERROR error decoding key";
     /// The same of `me`.
     MetaDebugBadBase64 => "meta-debug-bad-base64", FORMAT;
-    /// An opaque above [`crate::limits::META_OPAQUE_BYTES_MAX`].
+    /// An opaque above `META_OPAQUE_BYTES_MAX`.
     MetaOpaqueTooLong => "meta-opaque-too-long", "CLIENT_ERROR opaque token too long";
     /// No such mode of `ms`.
     MetaBadSetMode => "meta-bad-set-mode", "CLIENT_ERROR invalid mode for ms M token";
@@ -171,9 +179,9 @@ faults! {
     BinaryMagic => "binary-magic", SILENCE;
     /// Key and extras longer than the body that holds them.
     BinaryLengths => "binary-lengths", Status::UnknownCommand.text();
-    /// A body above [`crate::limits::BINARY_BODY_BYTES_MAX`].
+    /// A body above `BINARY_BODY_BYTES_MAX`.
     BinaryBodyTooLarge => "binary-body-too-large", Status::InvalidArguments.text();
-    /// A key above [`crate::limits::KEY_BYTES_MAX`].
+    /// A key above `KEY_BYTES_MAX`.
     BinaryKeyTooLong => "binary-key-too-long", Status::InvalidArguments.text();
     /// Key, extras or value where the opcode has none, or the other way round.
     BinaryShape => "binary-shape", Status::InvalidArguments.text();
