@@ -8,7 +8,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kannuki_protocol::command::Exptime;
@@ -50,6 +50,12 @@ impl Clock {
     pub(crate) fn tick(&self) {
         let elapsed = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX);
         self.second.store(FIRST_SECOND.saturating_add(elapsed), Ordering::Relaxed);
+    }
+
+    /// Goes on by so much, in a simulation.
+    pub(crate) fn jump(&self, time: Duration) {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        self.second.store(self.now().0.saturating_add(seconds), Ordering::Relaxed);
     }
 
     /// Seconds since the start.

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Echo},
     counters::Board,
     dispatch::Executor,
-    log::LogControl,
+    log::{LogControl, LogError},
     prefixes::Prefixes,
     registry::Registry,
     worker::Letterbox,
@@ -39,8 +39,8 @@ pub(crate) struct Instance {
     pub prefixes: Prefixes,
     /// Stopping.
     pub control: Control,
-    /// The diagnostics.
-    pub log: LogControl,
+    /// The diagnostics; a simulation has none.
+    log: Option<LogControl>,
     /// Settings without effect, as changed at run time.
     pub echo: Mutex<Echo>,
     /// Accepting connections: 0 while the limit of connections is reached.
@@ -70,7 +70,7 @@ pub(crate) struct Parts {
     /// The rules at start.
     pub guard: Guard,
     /// The diagnostics.
-    pub log: LogControl,
+    pub log: Option<LogControl>,
     /// The threads' letterboxes, to wake them.
     pub letterboxes: Vec<Arc<Letterbox>>,
 }
@@ -124,8 +124,24 @@ impl Instance {
 
     /// Logs more or less from now on.
     pub(crate) fn set_verbosity(&self, verbosity: u8) {
-        self.log.set_verbosity(verbosity);
+        if let Some(log) = &self.log {
+            log.set_verbosity(verbosity);
+        }
         self.verbosity.store(verbosity, Ordering::Relaxed);
+    }
+
+    /// Lines of the log that were lost.
+    #[must_use]
+    pub(crate) fn log_lines_dropped(&self) -> u64 {
+        self.log.as_ref().map_or(0, LogControl::dropped)
+    }
+
+    /// Opens the log file anew.
+    ///
+    /// # Errors
+    /// The old file stays in use then.
+    pub(crate) fn reopen_log(&self) -> Result<(), LogError> {
+        self.log.as_ref().map_or(Ok(()), LogControl::reopen)
     }
 
     /// `flush_all`: now, or when the delay is over.

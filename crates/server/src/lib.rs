@@ -31,10 +31,11 @@ pub mod log;
 mod memory;
 mod output;
 mod prefixes;
-mod refusals;
+pub mod refusals;
 mod registry;
 mod run;
 mod session;
+pub mod simulation;
 mod stats;
 mod worker;
 

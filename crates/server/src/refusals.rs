@@ -32,3 +32,30 @@ pub(crate) fn show(totals: &Totals, mut show: impl FnMut(&'static str, u64)) {
         }
     }
 }
+
+/// One reason for refusing, for pages that explain it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The name under which it is counted.
+    pub name: &'static str,
+    /// What it means, in full sentences.
+    pub meaning: &'static str,
+    /// What a text client is told; empty = the connection is closed without a word; `None` = it
+    /// depends on what was asked.
+    pub answer: Option<&'static str>,
+}
+
+/// Every reason for refusing.
+pub fn catalogue() -> impl Iterator<Item = Refusal> {
+    let reasons = Reason::ALL.into_iter().map(|reason| Refusal {
+        name: reason.name(),
+        meaning: reason.explain(),
+        answer: None,
+    });
+    let faults = Fault::ALL.iter().map(|fault| Refusal {
+        name: fault.name(),
+        meaning: fault.explain(),
+        answer: Some(fault.text()),
+    });
+    reasons.chain(faults)
+}

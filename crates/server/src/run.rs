@@ -196,7 +196,7 @@ fn start_threads(
     let instance = Arc::new(Instance::new(Parts {
         executor: Executor::new(store(&config)?),
         guard: Guard::new(policy(&config)),
-        log,
+        log: Some(log),
         letterboxes: posts.iter().map(|post| Arc::clone(&post.letterbox)).collect(),
         config,
     }));
@@ -322,7 +322,7 @@ fn obey(instance: &Arc<Instance>, mut signals: Signals, mut reload: ReloadSource
 }
 
 fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
-    if let Err(error) = instance.log.reopen() {
+    if let Err(error) = instance.reopen_log() {
         tracing::error!(%error, "cannot reopen the log; writing to the old file");
     }
     match reload() {

@@ -191,7 +191,7 @@ fn own(turn: &Turn<'_>, totals: &Totals, store: &StoreStats, row: &mut Row<'_, '
     row.show("kannuki_segments_used", store.segments_used);
     row.show("kannuki_large_items", store.large_items);
     row.show("kannuki_buffered_bytes", turn.instance.registry.held());
-    row.show("kannuki_log_lines_dropped", turn.instance.log.dropped());
+    row.show("kannuki_log_lines_dropped", turn.instance.log_lines_dropped());
     show_counter(row, totals, Counter::Commands);
     show_counter(row, totals, Counter::SlowReaders);
     show_counter(row, totals, Counter::DatagramsDropped);

@@ -1,0 +1,270 @@
+//! A server without sockets, threads or clock: one store, some sessions, bytes in, bytes out. For
+//! fuzzing and for tests that attack in the machine's own time; the product does not use it.
+
+use std::time::Duration;
+
+use kannuki_guard::{Exposure, Guard, NetworkList, Peer, Policy};
+use kannuki_protocol::Dialect;
+use kannuki_store::face::StoreConfig;
+
+use crate::{
+    config::{Config, Echo},
+    dispatch::{Executor, Turn},
+    instance::{Instance, Parts, Rules},
+    log::LogConfig,
+    memory::{Pages, Store},
+    output::Output,
+    session::{Next, Session},
+};
+
+/// The address of every simulated peer.
+const PEER: [u8; 4] = [127, 0, 0, 1];
+
+/// A small server in one thread.
+pub struct Simulation {
+    instance: Instance,
+    rules: std::sync::Arc<Rules>,
+}
+
+/// One peer of a [`Simulation`].
+pub struct SimulatedPeer {
+    session: Session,
+    inbox: Vec<u8>,
+    closed: bool,
+}
+
+impl Simulation {
+    /// A server with so much memory and largest item, in bytes; `None` if the store refuses them.
+    #[must_use]
+    pub fn new(memory_bytes: u64, item_bytes_max: u32) -> Option<Self> {
+        let config = Config { memory_bytes, item_bytes_max, ..config() };
+        let settings = StoreConfig {
+            memory_bytes,
+            item_bytes_max,
+            evict: true,
+            cas: true,
+            threads: 1,
+            seed: *b"the same, always",
+        };
+        let instance = Instance::new(Parts {
+            executor: Executor::new(Store::new(settings, Pages).ok()?),
+            guard: Guard::new(Policy { exposure: config.exposure, ..Policy::default() }),
+            log: None,
+            letterboxes: Vec::new(),
+            config,
+        });
+        Some(Self { rules: instance.rules(), instance })
+    }
+
+    /// A new connection; `None` if the guard refuses it.
+    #[must_use]
+    pub fn connect(&self) -> Option<SimulatedPeer> {
+        let access = self.rules.guard.admit(&Peer::tcp(PEER.into())).ok()?;
+        let session = Session::new(Dialect::Auto, access);
+        Some(SimulatedPeer { session, inbox: Vec::new(), closed: false })
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.instance.clock.jump(time);
+        while self.instance.executor.maintain(self.instance.clock.now()).more {}
+    }
+
+    /// The peer sends bytes; returns what it is answered.
+    pub fn feed(&self, peer: &mut SimulatedPeer, bytes: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        let Some(counters) = self.instance.board.of_thread(0) else { return answer };
+        let (instance, rules) = (&self.instance, &*self.rules);
+        let turn = Turn { instance, rules, counters, now: self.instance.clock.now() };
+        let mut out = Output::default();
+        peer.inbox.extend_from_slice(bytes);
+        while !peer.closed {
+            let mut budget = self.instance.config.reqs_per_event;
+            let progress = peer.session.advance(&turn, &peer.inbox, &mut budget, &mut out);
+            peer.inbox.drain(..progress.used.min(peer.inbox.len()));
+            answer.extend_from_slice(&out.to_vec());
+            out.clear();
+            match progress.next {
+                Next::Read => break,
+                Next::Close => peer.closed = true,
+                Next::Yield | Next::Flush => {}
+            }
+        }
+        answer
+    }
+}
+
+impl SimulatedPeer {
+    /// The server has closed this connection.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Bytes that wait for more to make sense.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.inbox.len()
+    }
+}
+
+fn config() -> Config {
+    Config {
+        listens: Vec::new(),
+        unix: None,
+        inherit_sockets: false,
+        exposure: Exposure::Loopback,
+        udp_trusted: NetworkList::default(),
+        backlog: 1,
+        socket_mark: 0,
+        memory_bytes: 0,
+        item_bytes_max: 0,
+        evict: true,
+        cas: true,
+        lock_memory: false,
+        threads: 1,
+        connections_max: 1,
+        maxconns_fast: true,
+        reqs_per_event: 20,
+        idle_timeout_secs: 0,
+        buffer_bytes_max: 0,
+        flush_enabled: true,
+        dump_enabled: true,
+        watch_enabled: true,
+        shutdown_enabled: false,
+        detail_enabled: true,
+        prefix_delimiter: b':',
+        track_sizes: true,
+        daemonize: false,
+        pid_file: None,
+        user: None,
+        core_dumps: false,
+        port_file: None,
+        log: LogConfig::default(),
+        echo: Echo::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
+    const ITEM_BYTES_MAX: u32 = 64 * 1024;
+
+    /// Lines that together meet every command of the session, good and bad.
+    const LINES: &[&[u8]] = &[
+        b"set a 5 0 3\r\nabc\r\n",
+        b"set a 0 0 3 noreply\r\nabc\r\n",
+        b"set n 0 0 2\r\n99\r\n",
+        b"add a 0 0 1\r\nx\r\n",
+        b"append a 0 0 2\r\nyz\r\n",
+        b"prepend n 0 0 1\r\n1\r\n",
+        b"replace b 0 -1 1\r\nx\r\n",
+        b"cas a 0 0 1 1\r\nq\r\n",
+        b"set a 0 0 3\r\nabcd\r\n",
+        b"set a b c d\r\n",
+        b"get a n b a\r\n",
+        b"gets n\n",
+        b"gat 10 a n\r\n",
+        b"touch n 100\r\n",
+        b"incr n 5\r\n",
+        b"decr n 1000\r\n",
+        b"incr a 1\r\n",
+        b"delete b\r\n",
+        b"delete a noreply\r\n",
+        b"mg a v t c k q\r\n",
+        b"mg n v s f h l t Oxyz\r\n",
+        b"mg miss N30 v t\r\n",
+        b"ms n S1\r\n",
+        b"ms m 2 T0 F3 c\r\nhi\r\n",
+        b"ms bTpu 2 b\r\nhi\r\n",
+        b"ma n N0 J10 v\r\n",
+        b"md m I T30\r\n",
+        b"md n q\r\n",
+        b"me a\r\n",
+        b"mn\r\n",
+        b"nonsense\r\n",
+        b"verbosity 1\r\n",
+        b"version\r\n",
+        b"flush_all 10\r\n",
+        b"stats detail dump\r\n",
+        b"stats sizes\r\n",
+        b"lru_crawler metadump all\r\n",
+        b"lru_crawler mgdump all\r\n",
+        b"stats cachedump 1 0\r\n",
+        b"watch\r\n",
+        b"shutdown\r\n",
+    ];
+
+    fn talk(chunks: impl Iterator<Item = Vec<u8>>) -> (Vec<u8>, bool) {
+        let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
+        let mut peer = simulation.connect().unwrap();
+        let mut answer = Vec::new();
+        for chunk in chunks {
+            answer.extend(simulation.feed(&mut peer, &chunk));
+        }
+        (answer, peer.is_closed())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn answers_do_not_depend_on_how_the_stream_is_cut(
+            picks in proptest::collection::vec(0..LINES.len(), 1..40),
+            sizes in proptest::collection::vec(1_usize..24, 1..64),
+        ) {
+            let script: Vec<u8> = picks.iter().flat_map(|&pick| LINES[pick].to_vec()).collect();
+            let whole = talk(std::iter::once(script.clone()));
+            let mut rest = &script[..];
+            let mut sizes = sizes.iter().cycle();
+            let cut = talk(std::iter::from_fn(|| {
+                let size = (*sizes.next()?).min(rest.len());
+                let (chunk, tail) = rest.split_at(size);
+                rest = tail;
+                (size > 0).then(|| chunk.to_vec())
+            }));
+            prop_assert_eq!(
+                String::from_utf8_lossy(&whole.0),
+                String::from_utf8_lossy(&cut.0)
+            );
+            prop_assert_eq!(whole.1, cut.1);
+        }
+
+        #[test]
+        fn no_bytes_can_break_a_session(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..64), 0..16)
+        ) {
+            talk(chunks.into_iter());
+        }
+    }
+
+    #[test]
+    fn a_list_of_keys_longer_than_the_output_is_answered_whole() {
+        let simulation = Simulation::new(64 * 1024 * 1024, 1024 * 1024).unwrap();
+        let mut peer = simulation.connect().unwrap();
+        let value = vec![b'v'; 2000];
+        let set = [b"set k 0 0 2000\r\n", &value[..], b"\r\n"].concat();
+        assert_eq!(simulation.feed(&mut peer, &set), b"STORED\r\n");
+        let line = [b"get".to_vec(), b" k".repeat(1000), b"\r\nversion\r\n".to_vec()].concat();
+        let answer = simulation.feed(&mut peer, &line);
+        let hit = [b"VALUE k 0 2000\r\n", &value[..], b"\r\n"].concat();
+        assert_eq!(answer.len(), hit.len() * 1000 + b"END\r\nVERSION 1.6.45\r\n".len());
+        assert!(answer.ends_with(b"END\r\nVERSION 1.6.45\r\n"));
+        assert_eq!(peer.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn an_item_dies_in_its_second() {
+        let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
+        let mut peer = simulation.connect().unwrap();
+        simulation.feed(&mut peer, b"set a 0 10 1\r\nx\r\n");
+        simulation.pass(Duration::from_secs(9));
+        assert_eq!(simulation.feed(&mut peer, b"get a\r\n"), b"VALUE a 0 1\r\nx\r\nEND\r\n");
+        simulation.pass(Duration::from_secs(1));
+        assert_eq!(simulation.feed(&mut peer, b"get a\r\n"), b"END\r\n");
+    }
+}
