@@ -40,6 +40,12 @@ impl Clock {
         Self { started: Instant::now(), started_unix, second: AtomicU32::new(FIRST_SECOND) }
     }
 
+    /// Starts now, but calls it another time.
+    #[must_use]
+    pub(crate) fn started_at(unix: u64) -> Self {
+        Self { started_unix: unix, ..Self::start() }
+    }
+
     /// The current second, as of the last tick: what expiry is measured by.
     #[must_use]
     pub(crate) fn now(&self) -> Now {
@@ -105,8 +111,7 @@ mod tests {
     use super::*;
 
     fn clock() -> Clock {
-        let clock = Clock::start();
-        Clock { started_unix: 1_000_000_000, ..clock }
+        Clock::started_at(1_000_000_000)
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Parts {
     pub config: Config,
     /// The door to the items.
     pub executor: Executor,
+    /// Started.
+    pub clock: Clock,
     /// The rules at start.
     pub guard: Guard,
     /// The diagnostics.
@@ -76,10 +78,10 @@ pub(crate) struct Parts {
 }
 
 impl Instance {
-    /// Puts the parts together; the clock starts.
+    /// Puts the parts together.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, executor, guard, log, letterboxes } = parts;
+        let Parts { config, clock, executor, guard, log, letterboxes } = parts;
         let replies = ReplyBudget::new(config.udp_trusted.clone());
         let held_max = match config.buffer_bytes_max {
             0 => crate::limits::BUFFERS_BYTES_DEFAULT,
@@ -87,7 +89,7 @@ impl Instance {
         };
         Self {
             executor,
-            clock: Clock::start(),
+            clock,
             // One block more: for the acceptor and the signals, which are one thread at a time.
             board: Board::new(config.threads + 1),
             registry: Arc::new(Registry::new(config.connections_max, held_max)),

@@ -194,6 +194,7 @@ fn start_threads(
         .collect::<Result<_, _>>()
         .map_err(system("cannot make an event loop"))?;
     let instance = Arc::new(Instance::new(Parts {
+        clock: clock::Clock::start(),
         executor: Executor::new(store(&config)?),
         guard: Guard::new(policy(&config)),
         log: Some(log),

@@ -8,6 +8,7 @@ use kannuki_protocol::Dialect;
 use kannuki_store::face::StoreConfig;
 
 use crate::{
+    clock::Clock,
     config::{Config, Echo},
     dispatch::{Executor, Turn},
     instance::{Instance, Parts, Rules},
@@ -17,6 +18,8 @@ use crate::{
     session::{Next, Session},
 };
 
+/// When every simulation starts, in seconds since 1970: no two differ by the second they began in.
+const START_UNIX: u64 = 1_700_000_000;
 /// The address of every simulated peer.
 const PEER: [u8; 4] = [127, 0, 0, 1];
 
@@ -47,6 +50,7 @@ impl Simulation {
             seed: *b"the same, always",
         };
         let instance = Instance::new(Parts {
+            clock: Clock::started_at(START_UNIX),
             executor: Executor::new(Store::new(settings, Pages).ok()?),
             guard: Guard::new(Policy { exposure: config.exposure, ..Policy::default() }),
             log: None,
