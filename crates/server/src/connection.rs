@@ -244,8 +244,10 @@ impl Connection {
         let before = std::mem::replace(&mut self.held, held);
         if !turn.instance.registry.hold(before, held) && fate != Fate::Close {
             turn.counters.add(Counter::ReadBufOom, 1);
-            // The peer learns why if the line still fits into the socket.
-            let _ = self.stream.write(Line::OomLine.bytes());
+            if self.unsent.is_empty() {
+                // The peer learns why if the line still fits into the socket.
+                let _ = self.stream.write(Line::OomLine.bytes());
+            }
             return Fate::Close;
         }
         let state = match fate {

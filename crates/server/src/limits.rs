@@ -42,6 +42,10 @@ pub(crate) const ACCEPT_RETRY_MILLIS: u64 = 10;
 /// the others, few enough to be still near when their turn comes.
 pub(crate) const PREPARE_KEYS: usize = 32;
 
+/// Batches of [`PREPARE_KEYS`] that a list of keys gets before it counts as another command under
+/// `-R`: a list of a hundred thousand keys does not make others wait for all of them.
+pub(crate) const PREPARES_PER_STEP: usize = 8;
+
 /// Items looked at in one step of a dump, so that a shard's lock is held for microseconds.
 pub(crate) const DUMP_ITEMS_PER_STEP: usize = 128;
 

@@ -8,7 +8,7 @@
 //!   for it.
 #![deny(clippy::indexing_slicing)]
 
-use kannuki_guard::Access;
+use kannuki_guard::{Access, Denial};
 use kannuki_protocol::{
     Command, Decoder, Dialect, Event,
     command::{Admin, AdminVerb, Get, Keys, LruCrawler, Stats},
@@ -103,19 +103,27 @@ impl Session {
         budget: &mut u32,
         out: &mut Output,
     ) -> Progress {
+        if let Err(denial) = self.renew_access(turn) {
+            turn.counters.add_refusal(refusals::of_denial(&denial));
+            return Progress { used: 0, next: Next::Close };
+        }
         let mut used = 0;
         loop {
             if out.is_full() {
                 return Progress { used, next: Next::Flush };
             }
             let rest = unread.get(used..).unwrap_or_default();
+            if *budget == 0 && self.has_work(rest) {
+                return Progress { used, next: Next::Yield };
+            }
             let stepped = match std::mem::replace(&mut self.stage, Stage::Commands) {
                 Stage::Keys { listing, rest: length, tail } => {
+                    *budget = budget.saturating_sub(1);
                     self.keys(turn, rest, listing, length, tail, out)
                 }
-                Stage::Dump(dump) => self.dump(turn, dump, out),
-                Stage::Commands if *budget == 0 && !rest.is_empty() => {
-                    return Progress { used, next: Next::Yield };
+                Stage::Dump(dump) => {
+                    *budget = budget.saturating_sub(1);
+                    self.dump(turn, dump, out)
                 }
                 stage => {
                     self.stage = stage;
@@ -126,6 +134,24 @@ impl Session {
             if let Some(next) = stepped.next {
                 return Progress { used, next };
             }
+        }
+    }
+
+    /// After a reload the peer is judged anew, once.
+    fn renew_access(&mut self, turn: &Turn<'_>) -> Result<(), Denial> {
+        if !turn.rules.guard.is_current(&self.access) {
+            self.access = turn.rules.guard.admit(self.access.peer())?;
+        }
+        Ok(())
+    }
+
+    /// Whether something could be done without more bytes. The pieces of a data block are not
+    /// commands: they are taken as they come.
+    const fn has_work(&self, rest: &[u8]) -> bool {
+        match self.stage {
+            Stage::Commands => !rest.is_empty(),
+            Stage::Keys { .. } | Stage::Dump(_) => true,
+            Stage::Block(_) => false,
         }
     }
 

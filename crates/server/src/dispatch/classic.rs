@@ -16,7 +16,7 @@ use kannuki_store::{
 use super::{Payload, Turn};
 use crate::{
     counters::{ClassCounter, Counter},
-    limits::PREPARE_KEYS,
+    limits::{PREPARE_KEYS, PREPARES_PER_STEP},
     memory::{Chain, Reservation},
     output::{Output, value_len},
     prefixes::Tally,
@@ -33,7 +33,8 @@ pub(crate) struct Listing {
     pub single: bool,
 }
 
-/// Answers keys until the list ends or `out` is full; `true` = the list has ended and `END` is said.
+/// Answers some more keys; `true` = the list has ended and `END` is said. `false` = `out` is full, or
+/// others should have their turn first.
 pub(crate) fn get(
     turn: &Turn<'_>,
     access: &Access,
@@ -41,7 +42,7 @@ pub(crate) fn get(
     keys: &mut Keys<'_>,
     out: &mut Output,
 ) -> bool {
-    while !out.is_full() {
+    for _ in 0..PREPARES_PER_STEP {
         if !listing.single {
             prepare(turn, *keys);
         }
@@ -56,7 +57,7 @@ pub(crate) fn get(
                 return true;
             }
             if out.is_full() {
-                break;
+                return false;
             }
         }
     }
