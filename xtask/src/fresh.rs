@@ -1,5 +1,130 @@
-//! x
-use anyhow::Result;
+//! Both README commands in a fresh Debian 12 that has a Rust toolchain and nothing else of ours.
+//!
+//! debootstrap makes the system once, below `target/fresh`; each run works on a copy, in mount and
+//! process namespaces of its own, so nothing of it outlives the run. From the host come only the
+//! toolchain (read-only), a clean clone of the last commit, and what the network needs: name
+//! service, certificates and the variables that point to them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::shell;
+
+/// What a Rust toolchain needs beside itself (a linker), and what the README's example calls (nc).
+const PACKAGES: &str = "ca-certificates,gcc,libc6-dev,netcat-openbsd";
+/// Files of the host without which no package can be fetched, and none of the product's.
+const NETWORK_FILES: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/pip.conf"];
+/// Certificates of the host, in which a private network's own may be.
+const CERTIFICATES: &str = "etc/ssl/certs";
+/// Variables that tell programs where certificates and packages are.
+const VARIABLES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Makes the system if it is not there, copies it, and runs both commands in the copy.
 pub(crate) fn run() -> Result<()> {
-    anyhow::bail!("not yet")
+    ensure!(shell::is_root(), "`cargo xtask fresh` needs root: it makes namespaces and mounts");
+    for program in ["debootstrap", "unshare", "git"] {
+        ensure!(shell::find(program).is_some(), "{program} is missing: apt-get install {program}");
+    }
+    let folder = shell::target().join("fresh");
+    fs::create_dir_all(&folder)?;
+    let base = base(&folder)?;
+    let system = folder.join("system");
+    shell::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&system))?;
+    shell::run(Command::new("cp").arg("-a").arg(&base).arg(&system))?;
+    connect(&system)?;
+    let clone = system.join("root/kannuki");
+    let words = ["clone", "--quiet", "--no-hardlinks", "--depth=1"];
+    let origin = format!("file://{}", shell::root().display());
+    shell::run(Command::new("git").args(words).arg(origin).arg(&clone))?;
+    fs::write(system.join("root/commands"), COMMANDS)?;
+    enter(&system)
 }
+
+/// The untouched system.
+fn base(folder: &Path) -> Result<PathBuf> {
+    let base = folder.join("debian12");
+    if !base.is_dir() {
+        let unfinished = folder.join("debian12.unfinished");
+        shell::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&unfinished))?;
+        let include = format!("--include={PACKAGES}");
+        let words = ["--variant=minbase", include.as_str(), "bookworm"];
+        shell::run(Command::new("debootstrap").args(words).arg(&unfinished))?;
+        fs::rename(&unfinished, &base)?;
+    }
+    Ok(base)
+}
+
+/// Copies what the network needs.
+fn connect(system: &Path) -> Result<()> {
+    let host = Path::new("/");
+    for name in NETWORK_FILES.into_iter().filter(|name| host.join(name).is_file()) {
+        fs::copy(host.join(name), system.join(name)).with_context(|| name.to_owned())?;
+    }
+    let certificates = system.join(CERTIFICATES);
+    shell::run(Command::new("rm").arg("-rf").arg(&certificates))?;
+    let (from, to) = (host.join(CERTIFICATES), certificates);
+    shell::run(Command::new("cp").args(["--recursive", "--dereference"]).arg(from).arg(to))
+}
+
+/// Runs [`COMMANDS`] in the system, in namespaces that end with it.
+fn enter(system: &Path) -> Result<()> {
+    let sysroot = shell::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-eu", "-c", ENTER, "sh"]);
+    command.arg(system).arg(sysroot.trim()).env_clear();
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    for name in VARIABLES {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    shell::run(&mut command)
+}
+
+/// Arguments: the system, the toolchain.
+const ENTER: &str = "\
+mkdir -p \"$1/opt/rust\"
+mount --make-rprivate /
+mount --bind -o ro \"$2\" \"$1/opt/rust\"
+mount --rbind /dev \"$1/dev\"
+mount -t proc proc \"$1/proc\"
+exec chroot \"$1\" /bin/sh -eu /root/commands
+";
+
+/// What a newcomer types, with checks of what they see.
+const COMMANDS: &str = r#"
+export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
+cd /root/kannuki
+if nc -z 127.0.0.1 11211; then echo "port 11211 is in use on this machine"; exit 1; fi
+
+echo "==> cargo run --release -- serve"
+cargo run --release -- serve >/tmp/stdout 2>/tmp/stderr &
+server=$!
+answer=
+for second in $(seq 1200); do
+    answer=$(printf 'version\r\nquit\r\n' | nc -w 2 127.0.0.1 11211 || true)
+    if [ -n "$answer" ]; then break; fi
+    kill -0 "$server" || { cat /tmp/stderr; echo "the server ended"; exit 1; }
+    sleep 1
+done
+cat /tmp/stderr
+case "$answer" in "VERSION "*) ;; *) echo "no VERSION after 20 minutes"; exit 1 ;; esac
+kill -TERM "$server"
+wait "$server" || { echo "the server ended with $?"; exit 1; }
+if [ -s /tmp/stdout ]; then echo "serve wrote to stdout:"; cat /tmp/stdout; exit 1; fi
+
+echo "==> cargo xtask test"
+CI=true cargo xtask test
+"#;

@@ -1,5 +1,0 @@
-//! x
-use anyhow::Result;
-pub(crate) fn run() -> Result<()> {
-    anyhow::bail!("not yet")
-}
