@@ -191,8 +191,5 @@ impl Settings {
 /// The default as a value; a test sees to it that every default can be read.
 fn default_value(spec: &OptionSpec) -> Option<Value> {
     let text = spec.default?;
-    if matches!(spec.shape, Shape::Count) {
-        return text.parse().ok().map(Value::Number);
-    }
     value::read(spec, text.as_bytes(), Manner::Memcached).ok().map(|(value, _)| value)
 }

@@ -16,6 +16,9 @@ use super::{
 /// Most sizes in a list of slab sizes: memcached has 63 classes.
 const SLAB_SIZES_MAX: usize = 63;
 
+/// A count written as a number: `-vvv` is the most that means anything.
+const COUNT: Integer = Integer::between(0, 3).or_exit(EXIT_USAGE);
+
 /// A checked value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -74,7 +77,8 @@ pub(super) fn read(spec: &OptionSpec, typed: &[u8], manner: Manner) -> Read {
         Shape::Path => read_path(typed).map(plain),
         Shape::Listen => listen::read(typed).map(|list| plain(Value::Listen(list))),
         Shape::SlabSizes => read_slab_sizes(typed).map(plain),
-        Shape::Switch | Shape::Count | Shape::Action(_) => read_switch(typed).map(plain),
+        Shape::Count => read_integer(COUNT, typed, Manner::Strict),
+        Shape::Switch | Shape::Action(_) => read_switch(typed).map(plain),
     }
 }
 

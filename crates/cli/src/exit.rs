@@ -1,0 +1,20 @@
+//! Exit codes of every command but `serve`, which keeps memcached's.
+
+/// Fine.
+pub(crate) const FINE: u8 = 0;
+/// The settings have errors.
+pub(crate) const FOUND: u8 = 1;
+/// The command line is wrong.
+pub(crate) const USAGE: u8 = 2;
+/// The command could not be completed.
+pub(crate) const INCOMPLETE: u8 = 3;
+
+/// The table for `--help`.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+  0   fine
+  1   the settings have errors
+  2   wrong usage
+  3   the command could not be completed
+  `serve` ends with memcached's codes: 1 bad value, 64 contradiction, 67 unknown user,
+  71 refused by the system";

@@ -1,0 +1,101 @@
+//! The six lines that `kannuki serve` says on stderr before it serves: where it listens, who may
+//! connect, whether they must log in, how much is kept, which file was read, how to try it.
+
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
+
+use kannuki_server::{
+    Exposure, Started,
+    config::{Config, Dialect},
+};
+
+/// The lines, each with its line end.
+pub(crate) fn lines(config: &Config, started: &Started, files: &[PathBuf]) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "kannuki listens on   {}", places(started));
+    let _ = writeln!(out, "who may connect      {}", who(config, started));
+    let _ = writeln!(out, "log-in and TLS       none: whoever connects may read and write");
+    let _ = writeln!(out, "memory               {}", memory(config));
+    let _ = writeln!(out, "settings             {}", settings(started, files));
+    let _ = writeln!(out, "try it               {}", trial(config, started));
+    out
+}
+
+fn places(started: &Started) -> String {
+    let tcp = started.tcp.iter().map(ToString::to_string);
+    let udp = started.udp.iter().map(|address| format!("{address} (UDP)"));
+    let unix = started.unix.iter().map(|path| path.display().to_string());
+    let places: Vec<String> = tcp.chain(udp).chain(unix).collect();
+    if places.is_empty() { "nothing".to_owned() } else { places.join(", ") }
+}
+
+fn who(config: &Config, started: &Started) -> &'static str {
+    if started.tcp.is_empty() && started.udp.is_empty() {
+        return "users of this machine whom the mode of the socket lets in";
+    }
+    match config.exposure {
+        Exposure::Loopback => "programs on this machine; -l ADDRESS opens it to others",
+        Exposure::Private => "this machine and private networks; --exposure public admits all",
+        Exposure::Public => "EVERYBODY who can reach it, the internet included",
+    }
+}
+
+fn memory(config: &Config) -> String {
+    let full = if config.evict { "old items make room" } else { "storing fails" };
+    format!(
+        "{} for items and index (-m); items up to {} (-I); when full, {full}",
+        size(config.memory_bytes),
+        size(config.item_bytes_max.into())
+    )
+}
+
+fn size(bytes: u64) -> String {
+    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >> shift > 0 && bytes.trailing_zeros() >= shift {
+            return format!("{} {unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+fn settings(started: &Started, files: &[PathBuf]) -> String {
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let files =
+        if files.is_empty() { "no file (--config FILE)".to_owned() } else { files.join(", ") };
+    let user = started.user.as_ref().map_or_else(String::new, |user| format!("; runs as {user}"));
+    format!("{files}{user}; `kannuki config show` prints all")
+}
+
+/// A line for a shell that gets an answer from this very server.
+fn trial(config: &Config, started: &Started) -> String {
+    let nc = match (started.tcp.first(), started.unix.first()) {
+        (Some(address), _) => format!("nc {}", reachable(*address)),
+        (None, Some(path)) => format!("nc -U {}", path.display()),
+        (None, None) => return "kannuki serve --help".to_owned(),
+    };
+    if config.listens.first().is_some_and(|listen| listen.dialect == Dialect::Binary) {
+        return "a client that speaks the binary protocol".to_owned();
+    }
+    format!("printf 'set hello 0 60 5\\r\\nworld\\r\\nget hello\\r\\nquit\\r\\n' | {nc}")
+}
+
+/// Host and port from this machine; a listener on every address is reached by loopback.
+fn reachable(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("127.0.0.1 {}", v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("::1 {}", v6.port()),
+        address => format!("{} {}", address.ip(), address.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_exact() {
+        assert_eq!(size(64 << 20), "64 MiB");
+        assert_eq!(size(1 << 30), "1 GiB");
+        assert_eq!(size((1 << 20) + 1024), "1025 KiB");
+        assert_eq!(size(1500), "1500 bytes");
+    }
+}

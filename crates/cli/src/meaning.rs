@@ -1,0 +1,386 @@
+//! From what was typed to what is meant: [`Settings`] become the server's [`Config`].
+//!
+//! Invariants:
+//! - Without -l the server listens on loopback only, and UDP is off.
+//! - Values are in bounds already ([`Settings`] checks them); what does not fit is held at the
+//!   greatest value that does, never wrapped.
+
+use kannuki_audit::memcached_options::{
+    ListenElement, OptionError, OptionSpec, Settings, Source, Value,
+    listen::ListenProtocol,
+    problem::EXIT_USAGE,
+    table::{access, engine, listening, memory, process, traffic},
+};
+use kannuki_server::{
+    Exposure, NetworkList, NetworkPrefix,
+    config::{Config, Dialect, Echo, Listen, Reload, Transport, UnixListen},
+    log::LogConfig,
+};
+
+use crate::{own_options, situation::Situation};
+
+/// What the settings mean; the errors are those that only the server's own types can find.
+pub(crate) fn config(
+    settings: &Settings,
+    situation: &Situation,
+) -> Result<Config, Vec<OptionError>> {
+    let directory = |path: std::path::PathBuf| situation.directory.join(path);
+    let dialect = dialect(settings);
+    let unix = settings.path(&listening::UNIX_SOCKET).map(|path| UnixListen {
+        path: directory(path),
+        mode: number(settings, &listening::UNIX_MASK),
+        dialect,
+    });
+    let reload = reload(settings, situation)?;
+    Ok(Config {
+        listens: if unix.is_some() { Vec::new() } else { listens(settings, dialect) },
+        unix,
+        inherit_sockets: true,
+        exposure: reload.exposure,
+        udp_trusted: reload.udp_trusted,
+        backlog: number(settings, &listening::LISTEN_BACKLOG),
+        socket_mark: number(settings, &listening::SOCK_COOKIE_ID),
+        memory_bytes: mebibytes(settings, &memory::MEMORY_LIMIT),
+        item_bytes_max: number(settings, &memory::MAX_ITEM_SIZE),
+        evict: !settings.switch(&memory::DISABLE_EVICTIONS),
+        cas: !settings.switch(&memory::DISABLE_CAS),
+        lock_memory: settings.switch(&memory::LOCK_MEMORY),
+        threads: number(settings, &traffic::THREADS),
+        connections_max: number(settings, &traffic::CONN_LIMIT),
+        maxconns_fast: settings.switch(&traffic::MAXCONNS_FAST),
+        reqs_per_event: number(settings, &traffic::MAX_REQS_PER_EVENT),
+        idle_timeout_secs: number(settings, &traffic::IDLE_TIMEOUT),
+        buffer_bytes_max: mebibytes(settings, &traffic::READ_BUF_MEM_LIMIT),
+        flush_enabled: !settings.switch(&access::DISABLE_FLUSH_ALL),
+        dump_enabled: !settings.switch(&access::DISABLE_DUMPING),
+        watch_enabled: !settings.switch(&access::DISABLE_WATCH),
+        shutdown_enabled: settings.switch(&access::ENABLE_SHUTDOWN),
+        detail_enabled: settings.given(&process::PREFIX_DELIMITER).is_some(),
+        prefix_delimiter: delimiter(settings),
+        track_sizes: settings.switch(&engine::TRACK_SIZES),
+        daemonize: settings.switch(&process::DAEMON),
+        pid_file: settings.path(&process::PIDFILE).map(directory),
+        user: settings.text(&process::USER),
+        core_dumps: settings.switch(&process::ENABLE_COREDUMPS),
+        port_file: situation.port_file.clone().map(directory),
+        log: log(settings, situation),
+        echo: echo(settings),
+    })
+}
+
+/// The part that SIGHUP may change.
+pub(crate) fn reload(
+    settings: &Settings,
+    situation: &Situation,
+) -> Result<Reload, Vec<OptionError>> {
+    Ok(Reload {
+        verbosity: number(settings, &process::VERBOSE),
+        udp_trusted: udp_trusted(settings)?,
+        exposure: exposure(settings, situation),
+    })
+}
+
+/// Who may connect at all: as said, else as far as the listeners were opened.
+pub(crate) fn exposure(settings: &Settings, situation: &Situation) -> Exposure {
+    let said = settings.text(&own_options::EXPOSURE).and_then(|name| Exposure::named(&name));
+    let opened = settings.given(&listening::LISTEN).is_some() || situation.sockets_inherited;
+    said.unwrap_or(if opened { Exposure::Private } else { Exposure::Loopback })
+}
+
+fn udp_trusted(settings: &Settings) -> Result<NetworkList, Vec<OptionError>> {
+    let (mut networks, mut errors) = (Vec::new(), Vec::new());
+    let mut refuse = |message: String, origin: &Source| {
+        errors.push(OptionError { message, exit_code: EXIT_USAGE, origin: origin.clone() });
+    };
+    for given in settings.all(&own_options::UDP_TRUSTED) {
+        let Value::Text(list) = &given.value else { continue };
+        for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            match text.parse::<NetworkPrefix>() {
+                Ok(network) => networks.push((network, &given.source)),
+                Err(error) => refuse(
+                    format!("invalid value \"{text}\" for --udp-trusted: {error}"),
+                    &given.source,
+                ),
+            }
+        }
+    }
+    let last = networks.last().map_or(&Source::Default, |(_, source)| *source);
+    match NetworkList::new(networks.iter().map(|(network, _)| *network)) {
+        Ok(list) if errors.is_empty() => Ok(list),
+        Ok(_) => Err(errors),
+        Err(error) => {
+            let message = format!("--udp-trusted: {error}");
+            errors.push(OptionError { message, exit_code: EXIT_USAGE, origin: last.clone() });
+            Err(errors)
+        }
+    }
+}
+
+fn dialect(settings: &Settings) -> Dialect {
+    match settings.text(&listening::PROTOCOL).as_deref() {
+        Some("ascii") => Dialect::Text,
+        Some("binary") => Dialect::Binary,
+        _ => Dialect::Auto,
+    }
+}
+
+fn listens(settings: &Settings, dialect: Dialect) -> Vec<Listen> {
+    let (tcp, udp) = ports(settings);
+    let elements = settings.listens(&listening::LISTEN);
+    let shut = elements.is_empty();
+    let elements = if shut { loopback() } else { elements };
+    let mut listens = Vec::new();
+    for (transport, port) in [(Transport::Tcp, tcp), (Transport::Udp, udp)] {
+        // 0 in -p or -U switches the transport off, whatever ports the addresses have.
+        let Some(port) = port else { continue };
+        listens.extend(elements.iter().map(|element| Listen {
+            transport,
+            host: element.host.clone(),
+            port: element.port.unwrap_or(port),
+            dialect: element.protocol.map_or(dialect, own_dialect),
+            optional: shut && element.host == LOOPBACK_V6,
+        }));
+    }
+    listens
+}
+
+const LOOPBACK_V6: &str = "::1";
+
+fn loopback() -> Vec<ListenElement> {
+    vec![ListenElement::host("127.0.0.1"), ListenElement::host(LOOPBACK_V6)]
+}
+
+const fn own_dialect(protocol: ListenProtocol) -> Dialect {
+    match protocol {
+        ListenProtocol::Ascii => Dialect::Text,
+        ListenProtocol::Binary => Dialect::Binary,
+        ListenProtocol::Negotiating | ListenProtocol::Proxy => Dialect::Auto,
+    }
+}
+
+/// The ports of TCP and UDP; `None` = off, 0 = any free one.
+fn ports(settings: &Settings) -> (Option<u16>, Option<u16>) {
+    let meant = |typed: i64| match typed {
+        0 => None,
+        typed => Some(u16::try_from(typed).unwrap_or(0)),
+    };
+    (meant(tcp_port(settings)), meant(settings.number(&listening::UDP_PORT)))
+}
+
+/// -p; where only -U is given, TCP follows it.
+fn tcp_port(settings: &Settings) -> i64 {
+    let udp = settings.number(&listening::UDP_PORT);
+    if udp != 0 && settings.given(&listening::PORT).is_none() {
+        return udp;
+    }
+    settings.number(&listening::PORT)
+}
+
+fn log(settings: &Settings, situation: &Situation) -> LogConfig {
+    LogConfig {
+        file: settings.path(&own_options::LOG_FILE).map(|path| situation.directory.join(path)),
+        rotate_bytes: number(settings, &own_options::LOG_ROTATE_SIZE),
+        rotate_age: std::time::Duration::from_secs(number(settings, &own_options::LOG_ROTATE_AGE)),
+        keep: number(settings, &own_options::LOG_KEEP),
+        verbosity: number(settings, &process::VERBOSE),
+    }
+}
+
+fn echo(settings: &Settings) -> Echo {
+    let listens = settings.listens(&listening::LISTEN);
+    let inter: Vec<String> = if listens.is_empty() { loopback() } else { listens }
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let has_ttl = settings.given(&engine::TEMPORARY_TTL).is_some();
+    Echo {
+        tcp_port: narrow(tcp_port(settings)),
+        udp_port: number(settings, &listening::UDP_PORT),
+        inter: Some(inter.join(",")),
+        growth_factor: settings.real(&memory::SLAB_GROWTH_FACTOR),
+        chunk_size: number(settings, &memory::SLAB_MIN_SIZE),
+        binding_protocol: match dialect(settings) {
+            Dialect::Text => "ascii",
+            Dialect::Binary => "binary",
+            Dialect::Auto => "auto-negotiate",
+        },
+        hashpower_init: number(settings, &engine::HASHPOWER),
+        slab_reassign: settings.switch(&engine::SLAB_REASSIGN),
+        slab_automove: number(settings, &engine::SLAB_AUTOMOVE),
+        slab_automove_ratio: settings.real(&engine::SLAB_AUTOMOVE_RATIO),
+        slab_automove_freeratio: settings.real(&engine::SLAB_AUTOMOVE_FREERATIO),
+        slab_automove_window: number(settings, &engine::SLAB_AUTOMOVE_WINDOW),
+        slab_chunk_max: narrow(settings.number(&engine::SLAB_CHUNK_MAX).saturating_mul(1024)),
+        lru_crawler: settings.switch(&engine::LRU_CRAWLER),
+        lru_crawler_sleep: number(settings, &engine::LRU_CRAWLER_SLEEP),
+        lru_crawler_tocrawl: number(settings, &engine::LRU_CRAWLER_TOCRAWL),
+        tail_repair_time: number(settings, &engine::TAIL_REPAIR_TIME),
+        hash_algorithm: settings.text(&engine::HASH_ALGORITHM).unwrap_or_default(),
+        lru_maintainer: settings.switch(&engine::LRU_MAINTAINER),
+        lru_segmented: settings.switch(&engine::LRU_MAINTAINER),
+        hot_lru_pct: number(settings, &engine::HOT_LRU_PCT),
+        warm_lru_pct: number(settings, &engine::WARM_LRU_PCT),
+        hot_max_factor: settings.real(&engine::HOT_MAX_FACTOR),
+        warm_max_factor: settings.real(&engine::WARM_MAX_FACTOR),
+        temporary_ttl: has_ttl.then(|| number(settings, &engine::TEMPORARY_TTL)),
+        watcher_logbuf_bytes: kibibytes(settings, &engine::WATCHER_LOGBUF_SIZE),
+        worker_logbuf_bytes: kibibytes(settings, &engine::WORKER_LOGBUF_SIZE),
+        read_buf_mem_limit: mebibytes(settings, &traffic::READ_BUF_MEM_LIMIT),
+        napi_ids: number(settings, &traffic::NAPI_IDS),
+        memory_file: settings.text(&memory::MEMORY_FILE),
+    }
+}
+
+fn delimiter(settings: &Settings) -> u8 {
+    match settings.value(&process::PREFIX_DELIMITER) {
+        Some(Value::Character(byte)) => byte,
+        _ => b':',
+    }
+}
+
+fn number<N: Narrow>(settings: &Settings, spec: &OptionSpec) -> N {
+    narrow(settings.number(spec))
+}
+
+fn mebibytes(settings: &Settings, spec: &OptionSpec) -> u64 {
+    number::<u64>(settings, spec).saturating_mul(1 << 20)
+}
+
+fn kibibytes(settings: &Settings, spec: &OptionSpec) -> u64 {
+    number::<u64>(settings, spec).saturating_mul(1 << 10)
+}
+
+fn narrow<N: Narrow>(number: i64) -> N {
+    N::try_from(number).unwrap_or(if number < 0 { N::LEAST } else { N::MOST })
+}
+
+/// A number that settings are kept in.
+trait Narrow: TryFrom<i64> {
+    const LEAST: Self;
+    const MOST: Self;
+}
+
+macro_rules! narrow {
+    ($($kind:ty),+) => {$(
+        impl Narrow for $kind {
+            const LEAST: Self = <$kind>::MIN;
+            const MOST: Self = <$kind>::MAX;
+        }
+    )+};
+}
+
+narrow!(u8, u32, u64, usize, i32);
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use kannuki_audit::memcached_options::Word;
+
+    use super::*;
+    use crate::{load, situation::CalledAs};
+
+    fn situation() -> Situation {
+        Situation {
+            called_as: CalledAs::Kannuki,
+            root: false,
+            unprivileged: None,
+            sockets_inherited: false,
+            port_file: None,
+            directory: PathBuf::from("/start"),
+        }
+    }
+
+    fn meant(text: &str) -> Config {
+        let words: Vec<Word> =
+            Word::arguments(text.split_whitespace().map(Into::into), 1).collect();
+        let loaded = load::load(&words, &situation()).unwrap();
+        assert_eq!(loaded.errors().collect::<Vec<_>>(), Vec::<&OptionError>::new());
+        config(&loaded.settings, &situation()).unwrap()
+    }
+
+    fn doors(config: &Config) -> Vec<String> {
+        let door = |l: &Listen| format!("{:?} {} {} {}", l.transport, l.host, l.port, l.optional);
+        config.listens.iter().map(door).collect()
+    }
+
+    #[test]
+    fn shut_by_default() {
+        let config = meant("");
+        assert_eq!(doors(&config), ["Tcp 127.0.0.1 11211 false", "Tcp ::1 11211 true"]);
+        assert_eq!(config.exposure, Exposure::Loopback);
+        assert!(config.unix.is_none() && config.udp_trusted.is_empty() && !config.shutdown_enabled);
+        assert_eq!((config.memory_bytes, config.item_bytes_max), (64 << 20, 1 << 20));
+        assert_eq!((config.threads, config.connections_max, config.backlog), (4, 1024, 1024));
+        assert_eq!((config.reqs_per_event, config.maxconns_fast), (20, true));
+        assert_eq!(config.log, LogConfig::default());
+    }
+
+    #[test]
+    fn an_address_opens_private_networks_and_exposure_says_more() {
+        assert_eq!(meant("-l *").exposure, Exposure::Private);
+        assert_eq!(meant("-l * --exposure public").exposure, Exposure::Public);
+        assert_eq!(meant("--exposure private").exposure, Exposure::Private);
+        let inherited = Situation { sockets_inherited: true, ..situation() };
+        assert_eq!(exposure(&Settings::default(), &inherited), Exposure::Private);
+    }
+
+    #[test]
+    fn ports_follow_the_rules_of_memcached() {
+        assert_eq!(
+            doors(&meant("-l h -U 11300")),
+            ["Tcp h 11300 false", "Udp h 11300 false"],
+            "TCP follows -U"
+        );
+        assert_eq!(doors(&meant("-l h -U 2 -p 1")), ["Tcp h 1 false", "Udp h 2 false"]);
+        assert_eq!(doors(&meant("-l h:7 -U 2 -p 1")), ["Tcp h 7 false", "Udp h 7 false"]);
+        assert_eq!(doors(&meant("-l h -p 0 -U 2")), ["Udp h 2 false"]);
+        assert_eq!(doors(&meant("-l h -p -1")), ["Tcp h 0 false"]);
+        let unix = meant("-s sock -a 770 -U 11211 -l h");
+        assert_eq!(doors(&unix), [""; 0], "-s switches TCP and UDP off");
+        let unix = unix.unix.unwrap();
+        assert_eq!((unix.path, unix.mode), (PathBuf::from("/start/sock"), 0o770));
+    }
+
+    #[test]
+    fn listeners_have_their_own_protocol() {
+        let config = meant("-B ascii -l proto[binary]:h1,h2,proto[neg]:h3");
+        let dialects: Vec<Dialect> = config.listens.iter().map(|l| l.dialect).collect();
+        assert_eq!(dialects, [Dialect::Binary, Dialect::Text, Dialect::Auto]);
+        assert_eq!(config.echo.binding_protocol, "ascii");
+    }
+
+    #[test]
+    fn what_stats_settings_shows_is_what_was_typed() {
+        let config = meant("-p -1 -f 1.5 -n 72 -o no_modern,lru_maintainer,hashpower=20,temporary_ttl=30 -D /");
+        let echo = &config.echo;
+        assert_eq!((echo.tcp_port, echo.udp_port), (-1, 0));
+        assert_eq!((echo.growth_factor, echo.chunk_size), (1.5, 72));
+        assert_eq!((echo.hashpower_init, echo.temporary_ttl), (20, Some(30)));
+        assert_eq!((echo.lru_crawler, echo.slab_chunk_max), (false, 1 << 20));
+        assert_eq!(echo.hash_algorithm, "jenkins");
+        assert!(config.detail_enabled && !config.maxconns_fast);
+        assert_eq!(config.prefix_delimiter, b'/');
+    }
+
+    #[test]
+    fn the_defaults_of_the_table_are_those_of_the_server() {
+        let inter = Some("127.0.0.1,::1".to_owned());
+        let expected = Echo { inter, ..Echo::default() };
+        assert_eq!(format!("{:?}", meant("").echo), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn networks_are_checked() {
+        let config = meant("--udp-trusted 10.0.0.0/8,192.0.2.1 --udp-trusted fd00::/8");
+        assert_eq!(config.udp_trusted.iter().count(), 3);
+        let words: Vec<Word> =
+            Word::arguments(["--udp-trusted", "10.0.0.0/33"].map(Into::into), 1).collect();
+        let loaded = load::load(&words, &situation()).unwrap();
+        assert_eq!(config_errors(&loaded.settings), 1);
+    }
+
+    fn config_errors(settings: &Settings) -> usize {
+        config(settings, &situation()).map_or_else(|errors| errors.len(), |_| 0)
+    }
+}
