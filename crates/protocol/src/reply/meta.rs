@@ -234,3 +234,121 @@ fn ttl(out: &mut Vec<u8>, secs: Option<u32>) {
         None => out.extend_from_slice(b"-1"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Command, Decoder, Dialect, Event};
+
+    /// A hit with everything to tell.
+    const FULL: Answer = Answer {
+        cas: 41,
+        client_flags: 5,
+        fetched: true,
+        last_access_secs: 7,
+        size: 3,
+        ttl_secs: Some(90),
+        base64_key: false,
+        token_sent: false,
+        stale: false,
+        won: false,
+    };
+
+    #[track_caller]
+    fn assert_reply(request: &str, code: Code, answer: &Answer, expected: &str) {
+        let request = format!("{request}\r\n");
+        let event = Decoder::new(Dialect::Text).decode(request.as_bytes()).event;
+        let Event::Command(Command::Meta(meta)) = event else { panic!("{event:?}") };
+        let mut out = Vec::new();
+        line(&mut out, &meta, code, answer);
+        assert_eq!(out.escape_ascii().to_string(), format!("{expected}\\r\\n"));
+    }
+
+    #[test]
+    fn flags_come_back_in_request_order() {
+        let full = "VA 3 t90 s3 f5 kkey Oreq7 c41 h1 l7";
+        assert_reply("mg key t v s f k Oreq7 q c h l", Code::Va { size: 3 }, &FULL, full);
+        assert_reply("mg key c t", Code::Hd, &FULL, "HD c41 t90");
+        let endless = Answer { ttl_secs: None, fetched: false, ..FULL };
+        assert_reply("mg key h t", Code::Hd, &endless, "HD h0 t-1");
+        assert_reply("mg key", Code::Hd, &FULL, "HD");
+        assert_reply("mg key O", Code::Hd, &FULL, "HD O");
+    }
+
+    #[test]
+    fn a_miss_knows_opaque_and_key_only() {
+        assert_reply("mg key k O1 c t s f h l", Code::En, &FULL, "EN kkey O1");
+    }
+
+    #[test]
+    fn each_command_has_its_own_flags() {
+        let all = "c k s O9 f t h l";
+        assert_reply(&format!("ms key 3 {all}"), Code::Hd, &FULL, "HD c41 kkey s3 O9");
+        let failed = Answer { cas: 0, ..FULL };
+        assert_reply("ms key 3 ME c k", Code::Ns, &failed, "NS c0 kkey");
+        assert_reply(&format!("md key {all}"), Code::Hd, &FULL, "HD kkey O9");
+        assert_reply(&format!("md key {all}"), Code::Ex, &FULL, "EX kkey O9");
+        let number = "VA 2 c41 kkey O9 t90";
+        assert_reply(&format!("ma key {all} v"), Code::Va { size: 2 }, &FULL, number);
+        assert_reply(&format!("ma key {all}"), Code::Nf, &FULL, "NF kkey O9");
+    }
+
+    #[test]
+    fn marks_stand_last_in_a_fixed_order() {
+        let marked = Answer { token_sent: true, stale: true, won: true, ..FULL };
+        assert_reply("mg key t", Code::Hd, &marked, "HD t90 Z X W");
+        let stale = Answer { stale: true, won: true, ..FULL };
+        assert_reply("mg key v c", Code::Va { size: 3 }, &stale, "VA 3 c41 X W");
+    }
+
+    #[test]
+    fn keys_have_the_form_of_the_item_or_of_the_request() {
+        let stored = Answer { base64_key: true, ..FULL };
+        assert_reply("mg abc k", Code::Hd, &stored, "HD kYWJj b");
+        assert_reply("mg YWJj b k", Code::Hd, &FULL, "HD kabc");
+        assert_reply("mg YW-Jj b k O1", Code::Hd, &stored, "HD kYWJj b O1");
+        assert_reply("ms YWJj 3 b k", Code::Hd, &stored, "HD kYWJj b");
+        // Nothing is known about a miss, and `md` and `ma` do not ask the item.
+        assert_reply("mg YW-Jj k b", Code::En, &FULL, "EN kYW-Jj b");
+        assert_reply("md YWJj b k", Code::Hd, &FULL, "HD kYWJj b");
+        assert_reply("ma abc k", Code::Hd, &stored, "HD kabc");
+    }
+
+    #[test]
+    fn quiet_drops_what_goes_without_saying() {
+        let dropped = |request: &[u8], codes: &[Code]| {
+            let event = Decoder::new(Dialect::Text).decode(request).event;
+            let Event::Command(Command::Meta(meta)) = event else { panic!("{event:?}") };
+            codes.iter().map(|&code| is_dropped(&meta, code)).collect::<Vec<_>>()
+        };
+        let va = Code::Va { size: 1 };
+        assert_eq!(dropped(b"mg k q\n", &[Code::En, Code::Hd, va]), [true, false, false]);
+        let set = [Code::Hd, Code::Ns, Code::Ex, Code::Nf];
+        assert_eq!(dropped(b"ms k 1 q\n", &set), [true, false, false, false]);
+        assert_eq!(dropped(b"md k q\n", &set), [true, false, false, false]);
+        let arithmetic = [Code::Hd, va, Code::Nf, Code::Ex];
+        assert_eq!(dropped(b"ma k q\n", &arithmetic), [true, true, false, false]);
+        assert_eq!(dropped(b"mg k\n", &[Code::En]), [false]);
+    }
+
+    #[test]
+    fn debug_and_noop_lines() {
+        let debug = Debug {
+            key: b"abc",
+            base64_key: false,
+            ttl_secs: None,
+            last_access_secs: 1,
+            cas: 9,
+            fetched: true,
+            class: 1,
+            size: 62,
+        };
+        let mut out = Vec::new();
+        debug.encode(&mut out);
+        Debug { base64_key: true, ttl_secs: Some(5), fetched: false, ..debug }.encode(&mut out);
+        noop(&mut out);
+        let expected = "ME abc exp=-1 la=1 cas=9 fetch=yes cls=1 size=62\r\n\
+            ME YWJj exp=5 la=1 cas=9 fetch=no cls=1 size=62\r\nMN\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}
