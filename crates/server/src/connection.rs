@@ -253,6 +253,7 @@ impl Connection {
         let state = match fate {
             Fate::AwaitWritable => State::Mwrite,
             _ if self.session.is_in_block() => State::Nread,
+            _ if self.session.is_discarding() => State::Swallow,
             _ => State::Read,
         };
         self.registered.facts().set_state(state);

@@ -167,6 +167,12 @@ impl Session {
         matches!(self.stage, Stage::Block(_))
     }
 
+    /// Whether a data block that nobody wants is being swallowed.
+    #[must_use]
+    pub(crate) const fn is_discarding(&self) -> bool {
+        self.decoder.in_data() && !self.is_in_block()
+    }
+
     fn event(
         &mut self,
         turn: &Turn<'_>,
@@ -181,8 +187,11 @@ impl Session {
             Event::Command(command) => {
                 *budget = budget.saturating_sub(1);
                 turn.counters.add(Counter::Commands, 1);
-                let (head, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
-                self.command(turn, &command, head, after, out)
+                let skipped = decoded.skipped;
+                let head = rest.get(skipped..used).unwrap_or_default();
+                let after = rest.get(used..).unwrap_or_default();
+                let stepped = self.command(turn, &command, head, after, out);
+                Stepped { used: skipped + stepped.used, next: stepped.next }
             }
             Event::Data { piece, last } => {
                 self.data(turn, piece, last, out);

@@ -50,6 +50,9 @@ pub enum Dialect {
 pub struct Decoded<'b> {
     /// Bytes of `unread` that are done with; the caller drops them.
     pub used: usize,
+    /// How many of them, at the start, nobody wanted: the rest of a refused or broken data block.
+    /// What follows, up to `used`, is what the event was read from.
+    pub skipped: usize,
     /// What they were.
     pub event: Event<'b>,
 }
@@ -105,10 +108,10 @@ impl Decoder {
                 State::Between { scanned } => self.between(scanned, rest),
                 State::Closed => Step::report(0, Event::Incomplete),
             };
-            used += step.used;
             if let Some(event) = step.event {
-                return Decoded { used, event };
+                return Decoded { skipped: used, used: used + step.used, event };
             }
+            used += step.used;
         }
     }
 
