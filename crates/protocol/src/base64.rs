@@ -135,7 +135,18 @@ mod tests {
 
     #[test]
     fn broken_text_is_refused() {
-        for text in [&b""[..], b"!!", b"Z", b"Zg", b"Zg=", b"Z===", b"====", b"Zg==Zg==", b"Zm=v"] {
+        for text in [
+            &b""[..],
+            b"!!",
+            b"Z",
+            b"Zg",
+            b"Zg=",
+            b"Z===",
+            b"====",
+            b"Zg==Zg==",
+            b"Zm=v",
+            b"Zm9vZ===",
+        ] {
             assert_eq!(decoded(text), None, "{}", text.escape_ascii());
         }
     }

@@ -14,8 +14,11 @@
 //! - The decoder owns no buffer and never looks twice at a byte it has reported as scanned.
 //! - A command and its data block are two events, so a caller can decide about the command before
 //!   it accepts the payload.
-//! - Splitting the stream at any byte yields the same events, apart from the sizes of data pieces.
-//! - No input can make this crate panic or allocate.
+//! - Splitting the stream at any byte yields the same events, apart from the sizes of data pieces (and
+//!   one habit of memcached's: a line above `LINE_BYTES_MAX` passes only together with its end).
+//! - No input can make this crate panic. Decoding allocates nothing; replies grow the caller's buffer.
+//! - Data never runs as commands: a block of unknown length closes the connection, a broken one is
+//!   skipped to its next line end.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 

@@ -110,6 +110,8 @@ faults! {
     GetLineTooLong => "get-line-too-long", "SERVER_ERROR out of memory reading request";
     /// A command without key, number or length that it needs.
     MissingArgument => "missing-argument", FORMAT;
+    /// More words than the command has any use for.
+    TooManyArguments => "too-many-arguments", FORMAT;
     /// A key above `KEY_BYTES_MAX`.
     KeyTooLong => "key-too-long", FORMAT;
     /// A number that is none, or out of its range.

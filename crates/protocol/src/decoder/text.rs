@@ -10,7 +10,7 @@ use super::{
 use crate::{
     command::{Arithmetic, Command, Delete, Direction, Exptime, Get, Keys, Set, SetMode, Touch},
     key::Key,
-    limits::{DATA_BYTES_MAX, KEY_BYTES_MAX, LINE_BYTES_MIN},
+    limits::{DATA_BYTES_MAX, DELETE_IGNORED_MAX, KEY_BYTES_MAX, LINE_BYTES_MIN},
     number,
     violation::Fault,
 };
@@ -132,9 +132,14 @@ pub(super) fn data_len(token: &[u8]) -> Option<u32> {
         .filter(|&length| length <= DATA_BYTES_MAX)
 }
 
-/// `key [ignored...] [noreply]`. Old PHP clients send `delete key 0`.
+/// `key [ignored...] [noreply]`. Old PHP clients send `delete key 0`; a line with more words than
+/// any client sends is no delete.
 fn delete(arguments: &[u8], noreply: bool) -> Result<Command<'_>, Fault> {
-    let key = key(&mut Tokens::new(arguments))?;
+    let mut tokens = Tokens::new(arguments);
+    let key = key(&mut tokens)?;
+    if tokens.nth(DELETE_IGNORED_MAX).is_some() {
+        return Err(Fault::TooManyArguments);
+    }
     Ok(Command::Delete(Delete { key, noreply }))
 }
 

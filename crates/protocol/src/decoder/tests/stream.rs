@@ -115,6 +115,17 @@ fn a_line_end_just_within_the_resync_bound() {
 }
 
 #[test]
+fn a_resync_is_bounded_when_all_comes_at_once() {
+    let mut rest = vec![b'x'; limits::RESYNC_BYTES_MAX];
+    rest.extend_from_slice(b"\nmn\r\n");
+    let stream = [b"set k 0 0 0\r\n", &rest[..]].concat();
+    let (events, decoder) = events(Dialect::Auto, &stream);
+    let too_long = Event::Violation(Violation::fatal(Fault::ResyncTooLong));
+    assert_eq!(events[1..], [bad_terminator(false), too_long]);
+    assert!(decoder.is_closed());
+}
+
+#[test]
 fn a_refused_block_is_discarded_without_a_word() {
     for block in [&b"abcde\r\n"[..], b"abcdefgh\r\n"] {
         let mut decoder = Decoder::new(Dialect::Auto);
@@ -158,6 +169,17 @@ fn lines_are_bounded() {
     assert_eq!(Fault::LineTooLong.text(), "");
 }
 
+/// Were the bytes looked at again, the line end that has crept in would be found. Searching them
+/// anew with every read would make a long line cost the square of its length.
+#[test]
+fn bytes_without_a_line_end_are_not_looked_at_again() {
+    let mut decoder = Decoder::new(Dialect::Auto);
+    assert_eq!(decoder.decode(b"get aaaa").event, Event::Incomplete);
+    assert_eq!(decoder.decode(b"get\naaaa b").event, Event::Incomplete);
+    let Event::Command(Command::Get(get)) = decoder.decode(b"get aaaa b\n").event else { panic!() };
+    assert_eq!(get.keys.count(), 2);
+}
+
 #[test]
 fn get_lines_may_grow() {
     for (start, blanks) in [("get ", 0), ("gets ", 0), ("get ", limits::GET_LINE_BLANKS_MAX)] {
@@ -167,9 +189,12 @@ fn get_lines_may_grow() {
         let mut decoder = Decoder::new(Dialect::Auto);
         assert_eq!(decoder.decode(&line[..3000]).event, Event::Incomplete);
         assert_eq!(decoder.decode(&line).event, Event::Incomplete);
-        line.push(b' ');
-        let decoded = decoder.decode(&line);
-        assert_eq!(decoded.event, Event::Violation(Violation::fatal(Fault::GetLineTooLong)));
+        for end in [b' ', b'\n'] {
+            line.push(end);
+            let decoded = Decoder::new(Dialect::Auto).decode(&line);
+            assert_eq!(decoded.event, Event::Violation(Violation::fatal(Fault::GetLineTooLong)));
+            line.pop();
+        }
     }
     for start in ["gat 1 ", "mg ", "getx ", "get\t"] {
         let mut line = start.as_bytes().to_vec();
