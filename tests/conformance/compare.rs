@@ -178,7 +178,12 @@ fn side_by_side(
         return statistics_apart(left, one, right, other);
     }
     let sent = kannuki_tests::wire::show(&played.sent);
-    format!("  sent {sent}\n  {left}:\n{}  {right}:\n{}", reply::show(one), reply::show(other))
+    let (shown_one, shown_other) = (reply::show(one), reply::show(other));
+    let mut text = format!("  sent {sent}\n  {left}:\n{shown_one}  {right}:\n{shown_other}");
+    if let Some(reply) = reply::notated(other) {
+        text.push_str(&format!("  to declare it: reply = '{reply}'\n"));
+    }
+    text
 }
 
 /// Long lists of statistics: only what differs.

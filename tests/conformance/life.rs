@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kannuki_tests::launch::free_port;
-use kannuki_tests::process::{is_alive, is_root, wait_gone};
+use kannuki_tests::process::{Doomed, is_alive, is_root, wait_gone};
 use kannuki_tests::{Launch, Program, Wire, clock};
 use rustix::process::Signal;
 
@@ -92,8 +92,8 @@ fn a_daemon_detaches_and_cleans_up() {
     if is_root() {
         command.args(["-u", "root"]);
     }
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = clock::until(END_BOUND, || child.try_wait().unwrap());
+    let mut child = Doomed::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    let status = child.wait_exit(END_BOUND);
     assert_eq!(status.expect("the parent ends").code(), Some(0));
     let pid = clock::until(END_BOUND, || {
         std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u32>().ok())
@@ -142,28 +142,25 @@ fn sighup_is_survived_without_files() {
 }
 
 /// Starts the program as a service manager does: a listening socket as descriptor 3.
-fn activated(listener: OwnedFd, more: &[&str]) -> Child {
+fn activated(listener: OwnedFd) -> Doomed {
     let script = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(Program::Kannuki.path().unwrap()).arg("serve");
     if is_root() {
         command.args(["-u", "root"]);
     }
-    command.args(more).stdin(listener).stderr(Stdio::null());
-    command.spawn().unwrap()
+    Doomed::start(command.stdin(listener).stderr(Stdio::null()))
 }
 
 #[test]
 fn an_inherited_socket_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut child = activated(OwnedFd::from(listener), &[]);
+    let child = activated(OwnedFd::from(listener));
     // The kernel accepts for a listener that somebody holds; only an answer tells.
     let mut wire = Wire::tcp(address).unwrap();
     let answer = wire.ask("version\r\n");
-    let alive = is_alive(child.id());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let alive = is_alive(child.pid());
     assert!(answer.starts_with("VERSION "), "{answer}");
     assert!(alive);
 }
@@ -173,9 +170,7 @@ fn an_inherited_unix_socket_is_served() {
     let directory = tempfile::tempdir().unwrap();
     let path: &Path = &directory.path().join("socket");
     let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
-    let mut child = activated(OwnedFd::from(listener), &[]);
+    let _child = activated(OwnedFd::from(listener));
     let answer = Wire::unix(path).unwrap().ask("version\r\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert!(answer.starts_with("VERSION "), "{answer}");
 }

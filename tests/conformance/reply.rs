@@ -342,6 +342,29 @@ pub fn show(tokens: &[Token]) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
+/// A reply in the notation of `known_differences.toml`; `None` if nobody wants to read it.
+pub fn notated(tokens: &[Token]) -> Option<String> {
+    const READABLE_BYTES_MAX: usize = 2000;
+    let mut text = String::new();
+    for token in tokens {
+        match token {
+            Token::Bytes(bytes) => {
+                let escaped = bytes.escape_ascii().to_string();
+                // `escape_ascii` also marks quotes, which need no mark here; braces do.
+                let plain = escaped.replace("\\'", "'").replace("\\\"", "\"");
+                text.push_str(&plain.replace('{', "\\{").replace('}', "\\}"));
+            }
+            Token::Cas(nth) => text.push_str(&format!("<cas{nth}>")),
+            Token::Near(seconds) => text.push_str(&format!("<~{seconds}>")),
+            Token::Version => text.push_str("<version>"),
+            Token::Closed => text.push_str("<closed>"),
+            Token::Unended => text.push_str("<unended>"),
+            Token::Stat { .. } => return None,
+        }
+    }
+    (text.len() <= READABLE_BYTES_MAX).then_some(text)
+}
+
 fn shape(value: &str) -> &'static str {
     let numeric = |byte: u8| byte.is_ascii_digit() || byte == b'.' || byte == b'-';
     if !value.is_empty() && value.bytes().all(numeric) { "number" } else { "text" }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use kannuki_tests::launch::free_port;
-use kannuki_tests::process::is_root;
+use kannuki_tests::process::{Doomed, is_root};
 use kannuki_tests::{Launch, Program, Wire, clock};
 
 /// A start that refuses does so at once; one that has not by then is running.
@@ -280,11 +280,9 @@ fn a_stale_unix_socket_is_replaced() {
         command.args(["-u", "root"]);
     }
     command.stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let _child = Doomed::start(&mut command);
     let wire = clock::until(REFUSAL_BOUND, || Wire::unix(&path).ok());
     let answer = wire.map(|mut wire| wire.ask("version\r\n"));
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert!(answer.is_some_and(|answer| answer.starts_with("VERSION ")));
 }
 
@@ -314,12 +312,10 @@ fn root_becomes_nobody_by_itself() {
     let port = free_port();
     let mut command = Program::Kannuki.command();
     command.args(["-p", &port.to_string(), "-l", "127.0.0.1"]);
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let child = Doomed::start(command.stderr(Stdio::null()));
     let address = ([127, 0, 0, 1], port).into();
     let wire = clock::until(REFUSAL_BOUND, || Wire::tcp(address).ok());
-    let uid = uid_of(child.id());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let uid = uid_of(child.pid());
     assert!(wire.is_some(), "it listens");
     assert_ne!(uid, "0");
 }
@@ -335,12 +331,10 @@ fn stdout_stays_empty() {
         command.args(["-u", "root"]);
     }
     command.stdout(std::fs::File::create(&path).unwrap()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let _child = Doomed::start(&mut command);
     let address = ([127, 0, 0, 1], port).into();
     let wire = clock::until(REFUSAL_BOUND, || Wire::tcp(address).ok());
     wire.expect("it listens").ask("version\r\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
 }
 
@@ -369,13 +363,11 @@ fn any_free_port_can_be_asked_for() {
     if is_root() {
         command.args(["-u", "root"]);
     }
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let _child = Doomed::start(command.stderr(Stdio::null()));
     let text = clock::until(REFUSAL_BOUND, || std::fs::read_to_string(&path).ok());
     let port = text.as_deref().and_then(|text| text.strip_prefix("TCP INET: "));
     let port: Option<u16> = port.and_then(|port| port.trim().parse().ok());
     let wire = port.and_then(|port| Wire::tcp(([127, 0, 0, 1], port).into()).ok());
     let answer = wire.map(|mut wire| wire.ask("version\r\n"));
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert!(answer.is_some_and(|answer| answer.starts_with("VERSION ")), "{text:?}");
 }

@@ -1,8 +1,42 @@
 //! What the kernel knows about a process: memory, descriptors, life; and signals to it.
 
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+/// A child that dies with the test, however the test ends.
+#[derive(Debug)]
+pub struct Doomed(Child);
+
+impl Doomed {
+    /// Starts `command`.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for its exit, at most for `bound`.
+    pub fn wait_exit(&mut self, bound: Duration) -> Option<ExitStatus> {
+        crate::clock::until(bound, || self.0.try_wait().ok().flatten())
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Resident memory of `pid` in bytes, `None` once it is gone.
 pub fn resident_bytes(pid: u32) -> Option<u64> {

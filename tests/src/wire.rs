@@ -35,7 +35,16 @@ impl Wire {
     ///
     /// When the connection is refused.
     pub fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, ANSWER_BOUND)?;
+        Self::tcp_within(address, ANSWER_BOUND)
+    }
+
+    /// Connects over TCP, waiting at most for `bound`.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is refused or not taken in time.
+    pub fn tcp_within(address: SocketAddr, bound: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, bound)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(ANSWER_BOUND))?;
         Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new(), ended: false })
