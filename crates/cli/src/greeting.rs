@@ -32,12 +32,18 @@ fn who(config: &Config, started: &Started) -> &'static str {
     if started.tcp.is_empty() && started.udp.is_empty() {
         return "users of this machine whom the mode of the socket lets in";
     }
+    let everywhere = started.tcp.iter().chain(&started.udp);
+    if everywhere.map(SocketAddr::ip).all(|ip| ip.is_loopback()) {
+        return MACHINE;
+    }
     match config.exposure {
-        Exposure::Loopback => "programs on this machine; -l ADDRESS opens it to others",
+        Exposure::Loopback => MACHINE,
         Exposure::Private => "this machine and private networks; --exposure public admits all",
         Exposure::Public => "EVERYBODY who can reach it, the internet included",
     }
 }
+
+const MACHINE: &str = "programs on this machine; -l ADDRESS opens it to others";
 
 fn memory(config: &Config) -> String {
     let full = if config.evict { "old items make room" } else { "storing fails" };

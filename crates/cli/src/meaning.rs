@@ -352,7 +352,9 @@ mod tests {
 
     #[test]
     fn what_stats_settings_shows_is_what_was_typed() {
-        let config = meant("-p -1 -f 1.5 -n 72 -o no_modern,lru_maintainer,hashpower=20,temporary_ttl=30 -D /");
+        let config = meant(
+            "-p -1 -f 1.5 -n 72 -o no_modern,lru_maintainer,hashpower=20,temporary_ttl=30 -D /",
+        );
         let echo = &config.echo;
         assert_eq!((echo.tcp_port, echo.udp_port), (-1, 0));
         assert_eq!((echo.growth_factor, echo.chunk_size), (1.5, 72));

@@ -34,7 +34,7 @@ pub use listen::ListenElement;
 pub use nearest::nearest;
 pub use problem::{OptionError, OptionWarning};
 pub use reading::{Given, Reading};
-pub use settings::Settings;
+pub use settings::{Line, Settings};
 pub use source::{Source, Word};
 pub use spec::{Action, Effect, Group, Integer, OptionSpec, Shape, Spelling, Unit};
 pub use value::Value;

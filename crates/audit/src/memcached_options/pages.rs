@@ -14,9 +14,9 @@ const HELP_WIDTH: usize = 98;
 
 /// The list of options for `--help`.
 #[must_use]
-pub fn help(grammar: &Grammar) -> String {
+pub fn help<'g>(groups: impl IntoIterator<Item = &'g Group>) -> String {
     let mut out = String::new();
-    for group in grammar.groups() {
+    for group in groups {
         if !out.is_empty() {
             out.push('\n');
         }
@@ -48,18 +48,24 @@ pub fn markdown(grammar: &Grammar) -> String {
 /// Everything about one option.
 #[must_use]
 pub fn explain(spec: &OptionSpec) -> String {
-    let mut out = format!("{}\n\n{}\n", spellings(spec), spec.brief());
-    for paragraph in details(spec) {
-        let _ = write!(out, "\n{paragraph}\n");
+    format!("{}\n\n{}", spellings(spec), description(spec))
+}
+
+/// Everything about one option but how it is typed.
+#[must_use]
+pub fn description(spec: &OptionSpec) -> String {
+    let mut out = String::new();
+    for paragraph in spec.paragraphs() {
+        let _ = write!(out, "{paragraph}\n\n");
     }
     if let Some(default) = shown_default(spec) {
-        let _ = write!(out, "\nDefault: {default}\n");
+        let _ = write!(out, "Default: {default}\n\n");
     }
     if spec.in_file {
-        let _ = write!(out, "\nIn kannuki.toml: {}\n", toml_example(spec));
+        let _ = write!(out, "In kannuki.toml: {}\n\n", toml_example(spec));
     }
     let origin = if spec.memcached { "memcached 1.6.45" } else { "Kannuki" };
-    let _ = write!(out, "\nAn option of {origin}. Here: {}", spec.effect.label());
+    let _ = write!(out, "An option of {origin}. Here: {}", spec.effect.label());
     if let Some(why) = spec.effect.why() {
         let _ = write!(out, ": {why}");
     }

@@ -339,7 +339,7 @@ fn shell_assignments() {
 #[test]
 fn pages_show_every_option() {
     let grammar = Grammar::memcached();
-    let (help, page) = (pages::help(&grammar), pages::markdown(&grammar));
+    let (help, page) = (pages::help(grammar.groups()), pages::markdown(&grammar));
     for spec in table::all() {
         let spelling = pages::spellings(spec);
         assert!(help.contains(&format!("  {spelling}")), "{spelling}");

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fmt::Write as _};
 
 use kannuki_audit::memcached_options::{
-    Action, Effect, OptionError, Source, Word, problem::EXIT_SYSTEM,
+    Action, Effect, Line, OptionError, Source, Word, problem::EXIT_SYSTEM,
 };
 
 use crate::{
@@ -35,8 +35,10 @@ pub(crate) fn check(words: impl IntoIterator<Item = OsString>, first: usize) -> 
     let code = report(&loaded);
     if code == exit::FINE {
         let given = loaded.settings.effective().count();
-        let files = loaded.files.len();
-        print::stderr(&format!("fine: {given} settings given, {files} files read\n"));
+        print::stderr(&format!(
+            "fine: settings given: {given}, files read: {}\n",
+            loaded.files.len()
+        ));
     }
     code
 }
@@ -79,29 +81,28 @@ fn page(loaded: &Loaded) -> String {
         }
         let _ = writeln!(out, "\n# {}", group.title);
         for line in lines {
-            let name = line.spec.name();
-            let (set, text) = match &line.value {
-                Some(value) => (true, format!("{name} = {value}")),
-                None => (false, format!("# {name} is not set")),
-            };
-            let mut notes = Vec::new();
-            if set {
-                notes.push(line.source.to_string());
-            }
-            let asked = line.source != Source::Default;
-            notes.extend(note(line.spec.effect).filter(|_| asked || set));
-            let _ = match notes.is_empty() {
-                true => writeln!(out, "{text}"),
-                false => writeln!(out, "{text:COMMENT_COLUMN$} # {}", notes.join("; ")),
-            };
+            show_line(&mut out, &line);
         }
     }
     out
 }
 
-fn note(effect: Effect) -> Option<String> {
-    let why = effect.why()?;
-    Some(format!("{}: {why}", effect.label()))
+fn show_line(out: &mut String, line: &Line) {
+    let name = line.spec.name();
+    let Some(value) = &line.value else {
+        let _ = writeln!(out, "# {name} is not set");
+        return;
+    };
+    // Why a default has no effect is of no interest to somebody who never asked for it.
+    let note = match (line.spec.effect, line.spec.effect.why()) {
+        (_, Some(why)) if line.source != Source::Default => {
+            format!("; {}: {why}", line.spec.effect.label())
+        }
+        (Effect::NoEffect { .. }, _) => "; no effect".to_owned(),
+        _ => String::new(),
+    };
+    let text = format!("{name} = {value}");
+    let _ = writeln!(out, "{text:COMMENT_COLUMN$} # {}{note}", line.source);
 }
 
 /// Column at which sources stand.

@@ -16,7 +16,7 @@ pub(super) fn command() -> Command {
             "Examples:\n  kannuki explain                   every id\n  \
              kannuki explain memory-limit      an option by its name\n  \
              kannuki explain -m                or as it is typed\n  \
-             kannuki explain peer-out-of-reach a reason for refusing, from logs and stats",
+             kannuki explain peer-not-allowed  a reason for refusing, from logs and stats",
         )
 }
 

@@ -105,7 +105,8 @@ fn with_options(mut command: Command) -> Command {
 
 fn arg(spec: &'static OptionSpec) -> Option<Arg> {
     let Spelling::Flag { short, long } = spec.spelling else { return None };
-    let mut arg = Arg::new(long.or(spec.key)?).help(spec.brief()).long_help(pages::explain(spec));
+    let mut arg =
+        Arg::new(long.or(spec.key)?).help(spec.brief()).long_help(pages::description(spec));
     if let Some(letter) = short {
         arg = arg.short(char::from(letter));
     }

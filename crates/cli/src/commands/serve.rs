@@ -5,7 +5,8 @@
 use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use kannuki_audit::memcached_options::{
-    Action, Grammar, MEMCACHED_VERSION, OptionError, Word, pages, table::process::VERBOSE,
+    Action, MEMCACHED_VERSION, OptionError, Word, pages,
+    table::{GROUPS, process::VERBOSE},
 };
 use kannuki_server::{
     Hooks, Started,
@@ -112,13 +113,13 @@ fn act(action: Action, called_as: CalledAs) -> u8 {
 
 /// What `memcached -h` prints; tools read the first line.
 fn memcached_help() -> String {
-    let options = pages::help(&Grammar::with(own_options::GROUPS));
-    format!("memcached {MEMCACHED_VERSION}\n\n{options}")
+    let groups = GROUPS.iter().chain(own_options::GROUPS);
+    format!("memcached {MEMCACHED_VERSION}\n{}", pages::help(groups))
 }
 
 /// What `kannuki serve --help` prints.
 pub(crate) fn help() -> String {
-    format!("{HEAD}\n{}\n{FOOT}", pages::help(&own_options::grammar()))
+    format!("{HEAD}\n{}\n{FOOT}", pages::help(own_options::grammar().groups()))
 }
 
 const HEAD: &str = "\
