@@ -398,7 +398,10 @@ fn short_text(short: Option<u8>) -> String {
 /// documentation of the static is the documentation of the option.
 #[macro_export]
 macro_rules! option_table {
-    ($(#[$list_meta:meta])* $list:ident; $($(#[doc = $doc:literal])+ $name:ident = $spec:expr;)+) => {
+    (
+        $(#[$list_meta:meta])* $list:ident;
+        $($(#[doc = $doc:literal])+ $name:ident = $spec:expr;)+
+    ) => {
         $(
             $(#[doc = $doc])+
             pub static $name: $crate::memcached_options::OptionSpec =

@@ -369,7 +369,9 @@ fn lines_are_literals_with_sources() {
 
 proptest! {
     #[test]
-    fn no_command_line_panics(words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..8)) {
+    fn no_command_line_panics(
+        words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..8),
+    ) {
         use std::os::unix::ffi::OsStringExt;
         let words = Word::arguments(words.into_iter().map(OsString::from_vec), 1);
         let settings = Settings::merge([Grammar::memcached().read(&words.collect::<Vec<_>>())]);
@@ -389,7 +391,8 @@ proptest! {
         reading.take(spec, typed.as_bytes(), manner, Source::Argument(1));
         let settings = Settings::merge([reading]);
         for given in settings.effective() {
-            if let (Shape::Integer(bounds), Value::Number(number)) = (given.spec.shape, &given.value) {
+            let (shape, value) = (given.spec.shape, &given.value);
+            if let (Shape::Integer(bounds), Value::Number(number)) = (shape, value) {
                 prop_assert!((bounds.min..=bounds.max).contains(number));
             }
         }
@@ -410,14 +413,19 @@ proptest! {
 
     /// An address list that was read and printed reads the same again.
     #[test]
-    fn listen_lists_print_as_they_read(text in "(proto\\[ascii\\]:)?(tag\\[a\\]:)?(h|10\\.0\\.0\\.1|\\*|::1|\\[::1\\]:[0-9]{1,4}|h:[0-9]{1,4})") {
-        let mut reading = Reading::default();
-        reading.take(&listening::LISTEN, text.as_bytes(), Manner::Memcached, Source::Argument(1));
-        let first = Settings::merge([reading]).listens(&listening::LISTEN);
+    fn listen_lists_print_as_they_read(
+        prefix in "(proto\\[ascii\\]:)?(tag\\[a\\]:)?",
+        host in "(h|10\\.0\\.0\\.1|\\*|::1|\\[::1\\]:[0-9]{1,4}|h:[0-9]{1,4})",
+    ) {
+        let text = prefix + &host;
+        let listens = |text: &str| {
+            let mut reading = Reading::default();
+            let (spec, source) = (&listening::LISTEN, Source::Argument(1));
+            reading.take(spec, text.as_bytes(), Manner::Memcached, source);
+            Settings::merge([reading]).listens(&listening::LISTEN)
+        };
+        let first = listens(&text);
         prop_assert_eq!(first.len(), 1);
-        let mut reading = Reading::default();
-        let printed = first[0].to_string();
-        reading.take(&listening::LISTEN, printed.as_bytes(), Manner::Memcached, Source::Argument(1));
-        prop_assert_eq!(Settings::merge([reading]).listens(&listening::LISTEN), first);
+        prop_assert_eq!(listens(&first[0].to_string()), first);
     }
 }

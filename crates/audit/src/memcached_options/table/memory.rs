@@ -9,6 +9,9 @@ use crate::option_table;
 /// Most MiB that -m takes: a signed 32-bit number, as in memcached; 2 PiB is beyond any machine.
 const MEMORY_MEBIBYTES_MAX: i64 = i32::MAX as i64;
 
+const MEBIBYTES: Shape =
+    Integer::between(0, MEMORY_MEBIBYTES_MAX).in_unit(Unit::Mebibytes).or_exit(EXIT_USAGE).shape();
+
 option_table! {
     /// Options that say how much is kept and what happens when it is full.
     MEMORY;
@@ -16,12 +19,7 @@ option_table! {
     /// Memory for items and their index, in MiB.
     ///
     /// memcached counts its hash table and buffers on top of this; Kannuki counts the index in.
-    MEMORY_LIMIT = OptionSpec::flag(
-        b'm',
-        "memory-limit",
-        Integer::between(0, MEMORY_MEBIBYTES_MAX).in_unit(Unit::Mebibytes).or_exit(EXIT_USAGE).shape(),
-    )
-    .default("64");
+    MEMORY_LIMIT = OptionSpec::flag(b'm', "memory-limit", MEBIBYTES).default("64");
 
     /// Largest item, key and bookkeeping included; suffixes k and m.
     ///
