@@ -7,9 +7,9 @@ mod arrows;
 mod lengths;
 mod names;
 mod ratchet;
-mod source;
+pub(crate) mod source;
 mod text;
-mod tree;
+pub(crate) mod tree;
 
 use anyhow::{Result, bail};
 

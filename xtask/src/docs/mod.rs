@@ -1,7 +1,10 @@
 //! Pages that the product writes about itself: written again by `cargo xtask docs`, compared by
 //! `cargo xtask test`.
 //!
-//! The product's hidden command `kannuki docs DIR` writes them; nothing here knows what they say.
+//! The product's hidden command `kannuki docs DIR` writes most of them; nothing here knows what they
+//! say. [`limits`] is read from the sources, because no program knows the reason of a number.
+
+mod limits;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +13,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::shell;
+use crate::tidy::tree::Tree;
 
 /// Where the generated pages are kept, below the root.
 const PAGES: &str = "docs";
@@ -45,7 +49,9 @@ pub(crate) fn compare() -> Result<()> {
 
 fn generate(folder: &Path) -> Result<()> {
     let product = shell::target().join("debug/kannuki");
-    shell::run(Command::new(product).arg("docs").arg(folder))
+    shell::run(Command::new(product).arg("docs").arg(folder))?;
+    let page = limits::page(&Tree::read(&shell::root())?);
+    fs::write(folder.join("limits.md"), page).context("limits.md")
 }
 
 /// Every file below `folder`, relative to it.
