@@ -1,8 +1,8 @@
 //! Arbitrary bytes against the decoder, cut in arbitrary places.
 //!
-//! What must hold for every stream stands in `replay.rs` of the protocol crate's property tests, which
-//! is used here unchanged. The first byte of an input picks the dialect, the next four how the rest
-//! is cut.
+//! What must hold for every stream stands in `replay.rs` of the protocol crate's property tests,
+//! which is used here unchanged. The first byte of an input picks the dialect, the next four how
+//! the rest is cut.
 #![no_main]
 
 use kannuki_protocol::Dialect;

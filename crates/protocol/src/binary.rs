@@ -195,9 +195,9 @@ pub enum BinaryStat {
     General,
     /// `items`
     Items,
-    /// `reset…`
+    /// `reset...`
     Reset,
-    /// `settings…`
+    /// `settings...`
     Settings,
     /// `sizes`
     Sizes,

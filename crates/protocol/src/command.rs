@@ -233,9 +233,9 @@ pub enum AdminVerb<'b> {
         /// `Never` and `Passed` mean now.
         delay: Exptime,
     },
-    /// `lru mode|temp_ttl|tune …`
+    /// `lru mode|temp_ttl|tune ...`
     Lru(Lru),
-    /// `lru_crawler …`
+    /// `lru_crawler ...`
     LruCrawler(LruCrawler<'b>),
     /// `quit`
     Quit,
@@ -246,9 +246,9 @@ pub enum AdminVerb<'b> {
         /// Asked to save what can be saved.
         graceful: bool,
     },
-    /// `slabs …`
+    /// `slabs ...`
     Slabs(Slabs),
-    /// `stats …`
+    /// `stats ...`
     Stats(Stats<'b>),
     /// `verbosity N`
     Verbosity {
@@ -257,14 +257,14 @@ pub enum AdminVerb<'b> {
     },
     /// `version`
     Version,
-    /// `watch …`: the stream names, all of them known ones.
+    /// `watch ...`: the stream names, all of them known ones.
     Watch {
         /// Blank-separated, perhaps empty.
         streams: &'b [u8],
     },
 }
 
-/// `stats …`
+/// `stats ...`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stats<'b> {
@@ -297,7 +297,7 @@ pub enum Stats<'b> {
     Unknown(&'b [u8]),
 }
 
-/// `stats detail …`
+/// `stats detail ...`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Show the table.
@@ -308,7 +308,7 @@ pub enum Detail {
     On,
 }
 
-/// `slabs …`, values checked for form.
+/// `slabs ...`, values checked for form.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Slabs {
     /// `slabs automove 0|1|2`
@@ -328,7 +328,7 @@ pub enum Slabs {
     },
 }
 
-/// `lru …`, values checked for form and range.
+/// `lru ...`, values checked for form and range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lru {
     /// `lru mode flat`
@@ -350,7 +350,7 @@ pub enum Lru {
     },
 }
 
-/// `lru_crawler …`
+/// `lru_crawler ...`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LruCrawler<'b> {
     /// `crawl`
@@ -381,9 +381,9 @@ pub enum Classes<'b> {
 }
 
 impl Classes<'_> {
-    /// Reads a list `1,2,3`: bit `n` of the answer stands for class `n`. `None` if any of them is no
-    /// number from 1 to [`SLAB_CLASS_MAX`]. Empty places between commas do not count; of a list with
-    /// nothing else the answer is 0.
+    /// Reads a list `1,2,3`: bit `n` of the answer stands for class `n`. `None` if any of them is
+    /// no number from 1 to [`SLAB_CLASS_MAX`]. Empty places between commas do not count; of a list
+    /// with nothing else the answer is 0.
     #[must_use]
     pub fn parse_list(list: &[u8]) -> Option<u64> {
         let classes = list.split(|&byte| byte == b',').filter(|class| !class.is_empty());

@@ -1,7 +1,8 @@
 //! Commands as bytes: the way back from [`Command`], for load generators, tests and fuzzing.
 //!
-//! Invariant: a command that the decoder has built decodes again to itself. (One that cannot be said
-//! in its protocol, such as a text expiry time beyond the signed 32 bits, is refused when read.)
+//! Invariant: a command that the decoder has built decodes again to itself. (One that cannot be
+//! said in its protocol, such as a text expiry time beyond the signed 32 bits, is refused when
+//! read.)
 
 use std::io::Write;
 
@@ -16,7 +17,8 @@ use crate::{
 
 impl Command<'_> {
     /// Appends the command line or frame head. If the command has a data block
-    /// ([`Command::data_len`]), the caller appends the block and, for all but binary commands, CR LF.
+    /// ([`Command::data_len`]), the caller appends the block and, for all but binary commands, CR
+    /// LF.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Binary(binary) => return binary.encode(out),

@@ -2,11 +2,11 @@
 //! replies in, bytes out.
 //!
 //! ```text
-//!  unread bytes --> Decoder::decode --> Decoded { used, event }
-//!                                          |-- Command    a complete, valid command line (or frame head)
-//!                                          |-- Data       a piece of the data block that follows it
-//!                                          |-- Violation  what the peer did wrong; knows its own answer
-//!                                          `-- Incomplete lend more bytes
+//!  unread bytes --> Decoder::decode --> Decoded { used, skipped, event }
+//!                                              |-- Command    a complete, valid line or frame head
+//!                                              |-- Data       a piece of the data block that follows it
+//!                                              |-- Violation  what the peer did wrong; knows its answer
+//!                                              `-- Incomplete lend more bytes
 //!  reply values --> reply::text / reply::meta / reply::binary --> appended to the caller's buffer
 //! ```
 //!
@@ -14,9 +14,10 @@
 //! - The decoder owns no buffer and never looks twice at a byte it has reported as scanned.
 //! - A command and its data block are two events, so a caller can decide about the command before
 //!   it accepts the payload.
-//! - Splitting the stream at any byte yields the same events, apart from the sizes of data pieces (and
-//!   one habit of memcached's: a line above `LINE_BYTES_MAX` passes only together with its end).
-//! - No input can make this crate panic. Decoding allocates nothing; replies grow the caller's buffer.
+//! - Splitting the stream at any byte yields the same events, apart from the sizes of data pieces
+//!   (and one habit of memcached's: a line above `LINE_BYTES_MAX` passes only with its end).
+//! - No input can make this crate panic. Decoding allocates nothing; replies grow the caller's
+//!   buffer.
 //! - Data never runs as commands: a block of unknown length closes the connection, a broken one is
 //!   skipped to its next line end.
 #![forbid(unsafe_code)]

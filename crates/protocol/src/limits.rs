@@ -11,8 +11,8 @@ pub const LINE_BYTES_MAX: usize = 2048;
 /// accepts up to its 16 KiB read buffer.
 pub const LINE_WHOLE_BYTES_MAX: usize = 16 * 1024;
 
-/// Words behind the key of a `delete` that are ignored, `noreply` included. memcached 1.6.45 ignores
-/// any number; libmemcached's conformance test, `memccapable`, wants five refused.
+/// Words behind the key of a `delete` that are ignored, `noreply` included. memcached 1.6.45
+/// ignores any number; libmemcached's conformance test, `memccapable`, wants five refused.
 pub const DELETE_IGNORED_MAX: usize = 3;
 
 /// Longest `get`/`gets` line, in bytes: over 4,000 keys of full length. memcached sets no limit; an

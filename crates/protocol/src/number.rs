@@ -1,6 +1,7 @@
 //! Decimal numbers of the text protocols.
 //!
-//! All are strict: at least one digit, nothing but digits (and a sign where one is allowed), in range.
+//! All are strict: at least one digit, nothing but digits (and a sign where one is allowed), in
+//! range.
 //! Leading zeros are fine.
 
 /// Digits only.

@@ -1,4 +1,4 @@
-//! The frame of a UDP datagram: request id, sequence, count, reserved, each of two bytes, big-endian.
+//! The frame of a UDP datagram: request id, sequence, count, reserved; two bytes each, big-endian.
 //!
 //! Invariants: a request is exactly one datagram; a reply is cut into as few datagrams as carry it,
 //! numbered from 0, every one with the same count.

@@ -1,8 +1,8 @@
 //! What a peer can do wrong, and what it is told.
 //!
 //! Invariants:
-//! - Every way to be refused here is its own [`Fault`], even where memcached answers two of them with
-//!   the same line, so that each can be counted and explained.
+//! - Every way to be refused here is its own [`Fault`], even where memcached answers two of them
+//!   with the same line, so that each can be counted and explained.
 //! - The text of an answer is fixed: nothing that a peer sent comes back in it.
 
 use crate::{binary::Status, reply};
@@ -116,8 +116,8 @@ faults! {
     KeyTooLong => "key-too-long", FORMAT;
     /// A number that is none, or out of its range.
     BadNumber => "bad-number", FORMAT;
-    /// The length of a data block is missing, no number, or out of range: nobody knows where the next
-    /// command starts.
+    /// The length of a data block is missing, no number, or out of range: nobody knows where the
+    /// next command starts.
     BadLength => "bad-length", FORMAT;
     /// A data block not ended by CR LF.
     BadTerminator => "bad-data-terminator", "CLIENT_ERROR bad data chunk";

@@ -1,7 +1,7 @@
 //! The meta commands `mn me mg ms md ma`.
 //!
-//! Flags are read from left to right. An unknown or repeated letter ends the reading; of several bad
-//! arguments the last one names the fault.
+//! Flags are read from left to right. An unknown or repeated letter ends the reading; of several
+//! bad arguments the last one names the fault.
 
 use super::{Refusal, text::data_len, tokens::Tokens};
 use crate::{

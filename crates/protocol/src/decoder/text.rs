@@ -1,7 +1,8 @@
 //! A text command line: which command it is, and the classic data commands.
 //!
 //! Invariant: a line that announces a data block either tells its length, or closes the connection.
-//! A block of unknown length would otherwise run as commands, which whoever chose the data could use.
+//! A block of unknown length would otherwise run as commands, which whoever chose the data could
+//! use.
 
 use super::{
     Refusal, admin, meta,

@@ -118,7 +118,8 @@ fn body(out: &mut Vec<u8>, head: Head, key: &[u8], value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// A key and its length; an impossible one (above 65535 bytes) is left out rather than framed wrong.
+/// A key and its length; an impossible one (above 65535 bytes) is left out rather than framed
+/// wrong.
 fn shown(key: &[u8]) -> (&[u8], u16) {
     u16::try_from(key.len()).map_or((&[], 0), |length| (key, length))
 }

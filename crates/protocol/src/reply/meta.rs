@@ -1,7 +1,7 @@
 //! Replies to meta commands: a code, the return flags in the order of the request, the marks.
 //!
-//! Which flags come back is decided here, from command and code, so that the server only has to know
-//! the item.
+//! Which flags come back is decided here, from command and code, so that the server only has to
+//! know the item.
 
 use super::decimal;
 use crate::{

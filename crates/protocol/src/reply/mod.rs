@@ -1,7 +1,7 @@
 //! Everything the server can say, appended to a buffer that the caller lends.
 //!
-//! Nothing here decides anything: values come in, bytes go out, and the only allocation is the growth
-//! of the caller's buffer.
+//! Nothing here decides anything: values come in, bytes go out, and the only allocation is the
+//! growth of the caller's buffer.
 
 pub mod binary;
 pub mod meta;

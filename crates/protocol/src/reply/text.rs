@@ -2,8 +2,8 @@
 
 use super::decimal;
 
-/// Appends `VALUE key flags length[ cas]` and its line end. The caller appends the value and another
-/// CR LF.
+/// Appends `VALUE key flags length[ cas]` and its line end. The caller appends the value and
+/// another CR LF.
 pub fn value_head(out: &mut Vec<u8>, key: &[u8], flags: u32, length: usize, cas: Option<u64>) {
     out.extend_from_slice(b"VALUE ");
     out.extend_from_slice(key);

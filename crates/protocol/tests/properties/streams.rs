@@ -49,12 +49,8 @@ fn sound() -> impl Strategy<Value = Vec<u8>> {
             "(verbosity 1|cache_memlimit 64|shutdown( graceful)?|flush_all -?[0-9]{1,7})( noreply)?"
         ),
         regex("lru (mode flat|temp_ttl -?[0-9]{1,3}|tune 20 40 0\\.[1-9]{1,9} [1-9](e-?[0-9])?)"),
-        regex(
-            "slabs (reassign -1 [0-9]|automove ([0-2]|ratio 0\\.[0-9]{1,3}|window [3-9]))( noreply)?"
-        ),
-        regex(
-            "lru_crawler (enable|sleep 5|tocrawl 9|(crawl|metadump|mgdump) (all|hash|1,[0-9,]{0,5}))"
-        ),
+        regex("slabs (reassign -1 [0-9]|automove ([0-2]|ratio 0\\.[0-9]|window [3-9]))( noreply)?"),
+        regex("lru_crawler (enable|sleep 5|tocrawl 9|(crawl|metadump|mgdump) (all|hash|1,[0-9]))"),
         regex("(extstore item_age [0-9]|watch fetchers( mutations)?|foo( noreply)?)"),
     ];
     let line = (line, line_end()).prop_map(|(line, end)| [&line[..], end].concat());

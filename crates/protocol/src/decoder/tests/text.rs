@@ -149,6 +149,8 @@ fn deletion() {
     assert_eq!(command(b"delete k\r\n"), delete(false));
     assert_eq!(command(b"delete k 0\r\n"), delete(false));
     assert_eq!(command(b"delete k 0 noreply\r\n"), delete(true));
+    assert_eq!(command(b"delete k a b c\r\n"), delete(false));
+    refused(b"delete k a b c d\r\n", Fault::TooManyArguments);
     let odd = Command::Delete(Delete { key: key(b"noreply"), noreply: false });
     assert_eq!(command(b"delete noreply\r\n"), odd);
     refused(b"delete\r\n", Fault::MissingArgument);
