@@ -29,6 +29,9 @@ fn places(started: &Started) -> String {
 }
 
 fn who(config: &Config, started: &Started) -> &'static str {
+    if started.tcp.is_empty() && started.udp.is_empty() && started.unix.is_empty() {
+        return "nobody";
+    }
     if started.tcp.is_empty() && started.udp.is_empty() {
         return "users of this machine whom the mode of the socket lets in";
     }

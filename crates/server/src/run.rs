@@ -4,8 +4,9 @@
 //! start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready".
 
 use std::{
+    io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread::{Builder, JoinHandle},
     time::Duration,
@@ -162,8 +163,29 @@ fn drop_privileges(config: &Config) -> Result<Option<String>, StartError> {
         error => StartError::System(error.to_string()),
     };
     let user = User::find(name).map_err(refused)?;
+    if let Some(path) = &config.log.file {
+        // If this fails, opening the log will say why.
+        let _ = make_log_file(path, &user);
+    }
     process::drop_privileges(&user).map_err(refused)?;
     Ok(Some(user.name))
+}
+
+/// Makes a missing log file for the user to come, where that user could not: in `/var/log`, as
+/// Debian's `memcached.conf` wants it.
+///
+/// Only in a folder that is not the user's own and not open to all, so that nobody but the folder's
+/// owner can lead root to another place; and never over anything that is there.
+fn make_log_file(path: &Path, user: &User) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+    const OPEN_TO_ALL: u32 = 0o002;
+    let folder = path.parent().unwrap_or(path).metadata()?;
+    if user.uid == 0 || folder.uid() == user.uid || folder.mode() & OPEN_TO_ALL != 0 {
+        return Ok(());
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create_new(true).mode(0o640);
+    fchown(options.open(path)?, Some(user.uid), Some(user.gid))
 }
 
 fn started(doors: &Doors, user: Option<String>) -> Started {
