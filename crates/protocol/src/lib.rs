@@ -3,10 +3,10 @@
 //!
 //! ```text
 //!  unread bytes --> Decoder::decode --> Decoded { used, skipped, event }
-//!                                              |-- Command    a complete, valid line or frame head
-//!                                              |-- Data       a piece of the data block that follows it
-//!                                              |-- Violation  what the peer did wrong; knows its answer
-//!                                              `-- Incomplete lend more bytes
+//!                                             |-- Command    a complete, valid line or frame head
+//!                                             |-- Data       a piece of the block that follows it
+//!                                             |-- Violation  what was wrong, and its answer
+//!                                             `-- Incomplete lend more bytes
 //!  reply values --> reply::text / reply::meta / reply::binary --> appended to the caller's buffer
 //! ```
 //!
