@@ -1,5 +1,5 @@
-//! Whole conversations with a small server: arbitrary bytes, cut anywhere, from two peers, while time
-//! passes.
+//! Whole conversations with a small server: arbitrary bytes, cut anywhere, from two peers, while
+//! time passes.
 //!
 //! Checks what must hold whatever a peer sends: no panic, no endless loop, and a bounded number of
 //! bytes that wait for more. How the first peer's bytes are cut must not change what it is told, as
