@@ -177,6 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn every_line_of_the_template_can_be_set() {
+        let template = kannuki_audit::memcached_options::pages::template(&own_options::grammar());
+        assert_eq!(reading(&template).given.len(), 0, "nothing is set until a mark goes");
+        let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+        let lines: Vec<&str> = template.lines().filter(is_setting).collect();
+        assert!(lines.len() > 30, "{template}");
+        for line in lines {
+            let reading = reading(line.trim_start_matches('#'));
+            assert!(reading.errors.is_empty() && !reading.given.is_empty(), "{line}");
+        }
+    }
+
+    #[test]
     fn what_config_show_prints_reads_the_same_again() {
         let grammar = own_options::grammar();
         let first = Settings::merge([reading(

@@ -45,6 +45,26 @@ pub fn markdown(grammar: &Grammar) -> String {
     out
 }
 
+/// A `kannuki.toml` of every option that does something, each behind a comment mark.
+#[must_use]
+pub fn template(grammar: &Grammar) -> String {
+    let mut out = String::from(TEMPLATE_HEAD);
+    for group in grammar.groups() {
+        let works = |spec: &&&OptionSpec| spec.in_file && spec.effect == Effect::Works;
+        let mut specs = group.options.iter().filter(works).peekable();
+        if specs.peek().is_some() {
+            let _ = write!(out, "\n# ---- {} ----\n", group.title);
+        }
+        for spec in specs {
+            for line in wrap(&spec.brief(), HELP_WIDTH) {
+                let _ = write!(out, "\n# {line}");
+            }
+            let _ = write!(out, "\n#{}\n", toml_example(spec));
+        }
+    }
+    out
+}
+
 /// Everything about one option.
 #[must_use]
 pub fn explain(spec: &OptionSpec) -> String {
@@ -114,6 +134,13 @@ settings`, and changes nothing; *warns*: accepted with a warning, not available 
 server does not start with it, because it protects or routes and would not.
 ";
 
+const TEMPLATE_HEAD: &str = "\
+# Settings of `kannuki serve --config FILE`: every option that does something here, with its default
+# or an example. Take the mark away to set one; `kannuki explain NAME` says more about each, and
+# `kannuki config check --config FILE` whether all is well. Sizes may be written \"64m\" or \"1GiB\",
+# times \"30s\" or \"7d\". This file is generated.
+";
+
 fn help_entry(out: &mut String, spec: &OptionSpec) {
     let mut text = spec.brief().trim_end_matches('.').to_owned();
     if let Some(default) = shown_default(spec) {
@@ -168,14 +195,16 @@ fn shown_default(spec: &OptionSpec) -> Option<&'static str> {
     }
 }
 
+/// The option in `kannuki.toml`, with its default or else a value of the right kind.
 fn toml_example(spec: &OptionSpec) -> String {
     let name = spec.name();
-    let value = match (spec.shape, spec.default) {
-        (Shape::Switch, _) => "true".to_owned(),
-        (Shape::Integer(_) | Shape::Count | Shape::Real { .. }, default) => {
-            default.unwrap_or(spec.placeholder).to_owned()
-        }
-        (_, default) => format!("\"{}\"", default.unwrap_or(spec.placeholder)),
+    let text = spec.default.unwrap_or(spec.placeholder);
+    let value = match spec.shape {
+        Shape::Switch => (spec.default != Some("true")).to_string(),
+        Shape::Integer(integer) if spec.default.is_none() => integer.min.max(0).to_string(),
+        Shape::Integer(_) | Shape::Count | Shape::Real { .. } => text.to_owned(),
+        Shape::Choice([first, ..]) if spec.default.is_none() => format!("\"{first}\""),
+        _ => format!("\"{text}\""),
     };
     if spec.repeats { format!("{name} = [{value}]") } else { format!("{name} = {value}") }
 }
