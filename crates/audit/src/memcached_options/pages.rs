@@ -34,9 +34,8 @@ pub fn markdown(grammar: &Grammar) -> String {
     let mut out = String::from(MARKDOWN_HEAD);
     for group in grammar.groups() {
         let _ = writeln!(out, "\n## {}\n", group.title);
-        out.push_str(
-            "| Option | `kannuki.toml` | Default | Meaning | Here |\n|---|---|---|---|---|\n",
-        );
+        out.push_str("| Option | `kannuki.toml` | Default | Meaning | Here |\n");
+        out.push_str("|---|---|---|---|---|\n");
         for spec in group.options {
             markdown_row(&mut out, spec);
         }
