@@ -5,7 +5,7 @@
 //!   of items and stops when the output is full.
 //! - Expired and flushed items are left out; keys are escaped where the format is text.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::PoisonError};
 
 use kannuki_guard::{Access, Denial, Response, action};
 use kannuki_protocol::{
@@ -70,6 +70,10 @@ fn crawl(
 ) -> Option<Dump> {
     if let Err(denial) = turn.permit::<action::Dump>(access, None) {
         refuse(&denial, refusal, out);
+        return None;
+    }
+    if !turn.instance.echo.lock().unwrap_or_else(PoisonError::into_inner).lru_crawler {
+        Line::CrawlerDisabled.encode(out);
         return None;
     }
     let Some(classes) = mask(classes) else {

@@ -285,8 +285,8 @@ impl Session {
         let mut keys = get.keys;
         let single = keys.nth(1).is_none();
         let listing = Listing { touch: get.touch, with_cas: get.with_cas, single };
-        let tail = if head.ends_with(b"\r\n") { 2 } else { 1 };
         let length = get.keys.rest().len();
+        let tail = head.len() - without_end(head).len();
         let before = head.len().saturating_sub(tail + length);
         let rest = head.get(before..).unwrap_or_default();
         let stepped = self.keys(turn, rest, listing, length, tail, out);
@@ -377,6 +377,14 @@ impl Session {
             count_bad_block(turn, &command);
         }
     }
+}
+
+/// A command line without its newline and the blanks before it.
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let blanks = line.iter().rev().take_while(|&&byte| byte == b' ').count();
+    line.get(..line.len() - blanks).unwrap_or(line)
 }
 
 fn decoder_of(head: &[u8]) -> Decoder {

@@ -172,6 +172,8 @@ mod tests {
         b"set a b c d\r\n",
         b"get a n b a\r\n",
         b"gets n\n",
+        b"gets   n   a   \r\n",
+        b"gat 0  a a \r\n",
         b"gat 10 a n\r\n",
         b"touch n 100\r\n",
         b"incr n 5\r\n",
@@ -259,6 +261,17 @@ mod tests {
         assert_eq!(answer.len(), hit.len() * 1000 + b"END\r\nVERSION 1.6.45\r\n".len());
         assert!(answer.ends_with(b"END\r\nVERSION 1.6.45\r\n"));
         assert_eq!(peer.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn blanks_around_the_keys_cost_none_of_them() {
+        let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
+        let mut peer = simulation.connect().unwrap();
+        simulation.feed(&mut peer, b"set a 0 0 1\r\nx\r\n");
+        for line in ["get   a   a   \r\n", "get a a \n", "gat 0 a a \r\n", "gat 0   a   a\n"] {
+            let answer = simulation.feed(&mut peer, line.as_bytes());
+            assert_eq!(answer, b"VALUE a 0 1\r\nx\r\nVALUE a 0 1\r\nx\r\nEND\r\n", "{line:?}");
+        }
     }
 
     #[test]

@@ -133,7 +133,10 @@ fn delete(
     let permit = turn.permit::<action::Delete>(access, Some(key.as_bytes()))?;
     let compare = condition(asked);
     let looked = turn.instance.executor.remove(permit, turn.now, compare, &Removal::Remove);
-    turn.count_removed(key.as_bytes(), &looked);
+    // A cas that differs is a miss in meta, and nothing here.
+    if looked.outcome != Removed::Exists {
+        turn.count_removed(key.as_bytes(), &looked);
+    }
     match looked.outcome {
         Removed::Removed { .. } => succeed(asked, 0, out),
         Removed::Exists => fail(asked, Status::Exists, out),
@@ -301,13 +304,7 @@ pub(crate) fn set(
     let Ok(permit) = turn.permit::<action::Write>(access, Some(key.as_bytes())) else {
         return fail(asked, Status::Auth, out);
     };
-    let looked = turn.instance.executor.write(permit, turn.now, &how, payload);
-    match looked.outcome {
-        // The counters of refused stores are for text and meta only.
-        Written::TooLarge | Written::NoMemory => {}
-        _ => turn.count_written(key.as_bytes(), &how, data_len, &looked),
-    }
-    match looked.outcome {
+    match turn.store(permit, &how, data_len, payload) {
         Written::Stored { cas, .. } => succeed(asked, cas, out),
         Written::NotStored => fail(asked, not_stored(mode), out),
         Written::Exists { .. } => fail(asked, Status::Exists, out),
@@ -328,7 +325,8 @@ const fn not_stored(mode: SetMode) -> Status {
 
 fn write_of(turn: &Turn<'_>, asked: &Binary<'_>) -> Option<Write> {
     let BinaryVerb::Set { mode, flags, exptime, .. } = asked.verb else { return None };
-    let compare = condition(asked);
+    // Without cas a condition cannot be checked: memcached stores in any case.
+    let compare = condition(asked).filter(|_| turn.instance.config.cas);
     let mode = match (mode, compare) {
         // A condition makes all three a compare-and-swap.
         (SetMode::Add | SetMode::Replace | SetMode::Set, Some(_)) => WriteMode::Set,

@@ -1,6 +1,6 @@
 //! The classic text commands on items: get and kin, set and kin, touch, delete, incr, decr.
 
-use kannuki_guard::{Access, Denial, Response, action};
+use kannuki_guard::{Access, Denial, Permit, Response, action};
 use kannuki_protocol::{
     command::{Arithmetic, Delete, Direction, Exptime, Keys, Set, SetMode, Touch},
     key::Key,
@@ -136,21 +136,56 @@ impl Turn<'_> {
         self.instance.prefixes.count(key, Tally::Set);
     }
 
-    /// The outcome of a write, as counters.
-    pub(super) fn count_written(
+    /// A value was refused: counted for text and meta alone, as in memcached.
+    pub(super) fn count_not_taken(&self, written: Written) {
+        match written {
+            Written::TooLarge => self.count(Counter::StoreTooLarge),
+            Written::NoMemory => self.count(Counter::StoreNoMemory),
+            _ => {}
+        }
+    }
+
+    /// Stores a value that is here, and counts what came of it, refusals excepted.
+    pub(super) fn store(
+        &self,
+        permit: Permit<'_, action::Write>,
+        how: &Write,
+        value_bytes: u32,
+        payload: Payload<'_>,
+    ) -> Written {
+        let key = permit.key().unwrap_or_default();
+        let looked = self.instance.executor.write(permit, self.now, how, payload);
+        let looked = self.as_not_stored(key, how, value_bytes, looked);
+        self.count_written(key, how, value_bytes, &looked);
+        looked.outcome
+    }
+
+    /// An append that fits by itself and not together with what is there: memcached says that it
+    /// was not stored, and not why.
+    fn as_not_stored(
         &self,
         key: &[u8],
         how: &Write,
         value_bytes: u32,
-        looked: &Looked<Written>,
-    ) {
+        looked: Looked<Written>,
+    ) -> Looked<Written> {
+        let config = &self.instance.config;
+        let joins = matches!(how.mode, WriteMode::Append | WriteMode::Prepend);
+        let alone = item_size(key.len(), value_bytes, how.flags, config.cas);
+        if joins && looked.outcome == Written::TooLarge && alone <= config.item_bytes_max {
+            return Looked { outcome: Written::NotStored, ..looked };
+        }
+        looked
+    }
+
+    fn count_written(&self, key: &[u8], how: &Write, value_bytes: u32, looked: &Looked<Written>) {
         self.count_absent(looked.absent);
         match looked.outcome {
-            Written::TooLarge => return self.count(Counter::StoreTooLarge),
-            Written::NoMemory => return self.count(Counter::StoreNoMemory),
+            Written::TooLarge | Written::NoMemory => return,
             _ => self.count_store(key, value_bytes, how.flags),
         }
-        if how.compare.is_none() || matches!(how.mode, WriteMode::Add) {
+        // A condition on the other modes is honoured, and not counted.
+        if how.compare.is_none() || !matches!(how.mode, WriteMode::Set | WriteMode::Replace) {
             return;
         }
         match looked.outcome {
@@ -254,9 +289,9 @@ pub(crate) fn set(
         Err(denial) => return say(set.noreply, out, |out| deny(&denial, out)),
     };
     let how = write_of(turn, set);
-    let looked = turn.instance.executor.write(permit, turn.now, &how, payload);
-    turn.count_written(key, &how, set.data_len, &looked);
-    let line = match looked.outcome {
+    let written = turn.store(permit, &how, set.data_len, payload);
+    turn.count_not_taken(written);
+    let line = match written {
         Written::Stored { .. } => Line::Stored,
         Written::NotStored => Line::NotStored,
         Written::Exists { .. } => Line::Exists,

@@ -12,9 +12,7 @@ use kannuki_protocol::{
     },
 };
 use kannuki_store::{
-    face::{
-        Fetch, FetchMiss, Hit, Looked, Removal, Removed, Step, Stepped, Vivify, Write, Written,
-    },
+    face::{Fetch, FetchMiss, Hit, Removal, Removed, Step, Stepped, Vivify, Write, Written},
     time::{Expiry, Now},
 };
 
@@ -67,7 +65,8 @@ fn debug(turn: &Turn<'_>, access: &Access, key: Key<'_>, out: &mut Vec<u8>) -> R
         };
         debug.encode(out);
     });
-    if found.is_err() {
+    if let Err(miss) = found {
+        turn.count_miss(miss);
         Line::EndMeta.encode(out);
     }
     Ok(())
@@ -104,7 +103,7 @@ fn get(
     match found {
         Ok((class, created)) => {
             turn.count_absent(created.flatten());
-            turn.count_looked_up(flags.ttl.is_some() && created.is_none(), Some(class));
+            turn.count_looked_up(flags.ttl.is_some(), Some(class));
         }
         Err(FetchMiss::NoMemory) => Line::Oom.encode(out.bytes()),
         Err(miss) => {
@@ -303,15 +302,15 @@ pub(crate) fn set(
     };
     let MetaVerb::Set { data_len, .. } = asked.verb else { return };
     let how = write_of(turn, asked);
-    let looked = turn.instance.executor.write(permit, turn.now, &how, payload);
-    turn.count_written(key.unwrap_or_default(), &how, data_len, &looked);
-    say_written(asked, &looked, data_len, out);
+    let written = turn.store(permit, &how, data_len, payload);
+    turn.count_not_taken(written);
+    say_written(asked, written, data_len, out);
 }
 
-fn say_written(asked: &Meta<'_>, looked: &Looked<Written>, sent: u32, out: &mut Vec<u8>) {
+fn say_written(asked: &Meta<'_>, written: Written, sent: u32, out: &mut Vec<u8>) {
     let base64_key = asked.key.is_some_and(|key| key.is_base64());
     let refused = Answer { size: sent as usize, base64_key, ..Answer::default() };
-    match looked.outcome {
+    match written {
         Written::Stored { cas, value_bytes, .. } => {
             let answer = Answer { cas, size: value_bytes as usize, ..refused };
             say(asked, Code::Hd, &answer, out);

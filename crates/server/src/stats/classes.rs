@@ -28,12 +28,12 @@ pub(super) fn items(turn: &Turn<'_>, permit: &Permit<'_, action::Stats>, row: &m
             show("moves_to_warm", class.moves_to_main);
             show("moves_within_lru", class.moves_within_main);
             show("direct_reclaims", class.direct_reclaims);
+            // Which queue a hit fell into is not told apart.
+            show("hits_to_hot", totals.of_class(id, ClassCounter::GetHits));
+            show("hits_to_warm", 0);
+            show("hits_to_cold", 0);
+            show("hits_to_temp", 0);
         }
-        // Which queue a hit fell into is not told apart.
-        show("hits_to_hot", totals.of_class(id, ClassCounter::GetHits));
-        show("hits_to_warm", 0);
-        show("hits_to_cold", 0);
-        show("hits_to_temp", 0);
     }
 }
 

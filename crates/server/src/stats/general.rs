@@ -27,7 +27,7 @@ pub(super) fn show(turn: &Turn<'_>, permit: &Permit<'_, action::Stats>, row: &mu
     network(turn, &totals, &store, row);
     table(turn, &store, row);
     log(row);
-    items(&store, row);
+    items(turn, &store, row);
     own(turn, &totals, &store, row);
 }
 
@@ -146,6 +146,11 @@ fn table(turn: &Turn<'_>, store: &StoreStats, row: &mut Row<'_, '_>) {
     row.show("malloc_fails", store.system_refusals);
 }
 
+/// `-o lru_maintainer`: decides which keys memcached shows.
+fn maintained(turn: &Turn<'_>) -> bool {
+    turn.instance.echo.lock().unwrap_or_else(PoisonError::into_inner).lru_maintainer
+}
+
 /// There are no watchers yet.
 fn log(row: &mut Row<'_, '_>) {
     for key in [
@@ -161,24 +166,29 @@ fn log(row: &mut Row<'_, '_>) {
     }
 }
 
-fn items(store: &StoreStats, row: &mut Row<'_, '_>) {
+fn items(turn: &Turn<'_>, store: &StoreStats, row: &mut Row<'_, '_>) {
+    let queues = maintained(turn);
     row.show("bytes", store.bytes);
     row.show("curr_items", store.items);
     row.show("total_items", store.total_items);
     row.show("slab_global_page_pool", store.segments_free);
     row.show("expired_unfetched", store.expired_unfetched);
     row.show("evicted_unfetched", store.evicted_unfetched);
-    row.show("evicted_active", store.evicted_active);
+    if queues {
+        row.show("evicted_active", store.evicted_active);
+    }
     row.show("evictions", store.evictions);
     row.show("reclaimed", store.reclaimed);
     row.show("crawler_reclaimed", store.crawler_reclaimed);
     row.show("crawler_items_checked", store.crawler_items_checked);
     row.show("lrutail_reflocked", 0);
-    row.show("moves_to_cold", 0);
-    row.show("moves_to_warm", store.moves_to_main);
-    row.show("moves_within_lru", store.moves_within_main);
-    row.show("direct_reclaims", store.direct_reclaims);
-    row.show("lru_bumps_dropped", 0);
+    if queues {
+        row.show("moves_to_cold", 0);
+        row.show("moves_to_warm", store.moves_to_main);
+        row.show("moves_within_lru", store.moves_within_main);
+        row.show("direct_reclaims", store.direct_reclaims);
+        row.show("lru_bumps_dropped", 0);
+    }
 }
 
 /// What only this server has to say.
