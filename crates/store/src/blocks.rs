@@ -9,6 +9,12 @@ pub trait Blocks: Send + Sync + 'static {
     /// A zeroed block of exactly `bytes` bytes, or `None` if the system has no more.
     fn block(&self, bytes: usize) -> Option<Self::Block>;
 
+    /// What a block of `bytes` bytes really takes from the system (whole pages, say); at least
+    /// `bytes`. This is what the memory limit is charged with.
+    fn cost(&self, bytes: usize) -> usize {
+        bytes
+    }
+
     /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
     fn prefetch(&self, bytes: &[u8]);
 }

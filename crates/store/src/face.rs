@@ -24,6 +24,7 @@ pub struct StoreConfig {
 pub struct Hashed<'k> {
     pub(crate) key: &'k [u8],
     pub(crate) hash: u64,
+    pub(crate) cas_hidden: bool,
 }
 
 impl<'k> Hashed<'k> {
@@ -31,6 +32,13 @@ impl<'k> Hashed<'k> {
     #[must_use]
     pub const fn key(&self) -> &'k [u8] {
         self.key
+    }
+
+    /// Says that the reply to this operation will not show the item's cas unique. The store may then
+    /// give it another one when it moves the item; else it has to keep it, for eight bytes.
+    #[must_use]
+    pub const fn cas_hidden(self) -> Self {
+        Self { cas_hidden: true, ..self }
     }
 
     /// Its hash, for [`crate::Store::prepare_hashes`].
@@ -203,7 +211,7 @@ pub enum Written {
 }
 
 /// How an item is deleted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// Gone.
     Remove,

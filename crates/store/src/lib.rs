@@ -1,13 +1,27 @@
 //! Items in bounded memory: shards, segments, index, eviction, expiry. No sockets, no threads, no
 //! clock: `now` is an argument, memory blocks come through a trait.
 #![forbid(unsafe_code)]
+// Offsets into blocks are this crate's own invariants, checked by its tests; a peer's bytes are only
+// copied, never indexed by.
+#![allow(clippy::indexing_slicing)]
 
 pub mod blocks;
 pub mod chain;
 pub mod class;
+mod counters;
 pub mod face;
+mod geometry;
+mod ghost;
+mod heap;
+mod index;
+mod layout;
+mod location;
+mod pool;
+mod shard;
 pub mod stats;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod time;
 
 pub use store::{Reservation, Store};

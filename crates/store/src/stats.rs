@@ -102,6 +102,11 @@ pub struct ClassStats {
     pub moves_to_main: u64,
     /// Items given another round in Main.
     pub moves_within_main: u64,
-    /// Writes that had to throw items out themselves.
-    pub direct_reclaims: u64,
+}
+
+impl ClassStats {
+    /// Whether the class holds items or ever counted anything.
+    pub(crate) const fn has_history(&self) -> bool {
+        self.items + self.evicted + self.outofmemory + self.reclaimed + self.crawler_reclaimed > 0
+    }
 }

@@ -1,125 +1,101 @@
 //! The store as its users see it: every operation is atomic for its key.
+//!
+//! Invariants: one shard is locked at a time; an operation that lacks memory gives its lock back
+//! before anything is thrown out, at most [`STEP_RECORDS`] records a lock, and then tries again.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use siphasher::sip::SipHasher13;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blocks::{Blocks, Boxed};
-use crate::chain::Chain;
-use crate::class::{CLASSES, chunk_bytes, class_of, item_size};
+use crate::chain::{Builder, Chain, cost};
+use crate::class::{CLASSES, class_of, item_size};
 use crate::face::{
-    Absent, BuildError, Cursor, Fetch, FetchMiss, Hashed, Hit, Lease, Looked, Maintained, Refusal,
-    Removal, Removed, Step, Stepped, StoreConfig, Value, Walked, Write, WriteMode, Written,
+    Absent, BuildError, Cursor, Fetch, FetchMiss, Hashed, Hit, Looked, Maintained, Refusal,
+    Removal, Removed, Step, Stepped, StoreConfig, Walked, Write, Written,
 };
+use crate::geometry::{Geometry, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN};
+use crate::heap::hash;
+use crate::pool::{Need, Pool};
+use crate::shard::{Given, STEP_RECORDS, Shard, Starved, Unshown};
 use crate::stats::{ClassStats, StoreStats};
-use crate::time::{Expiry, Now};
+use crate::time::Now;
 
 /// Items in bounded memory. Every method takes `&self`; shards are locked one at a time.
-#[derive(Debug)]
 pub struct Store<M: Blocks = Boxed> {
     config: StoreConfig,
-    blocks: M,
-    state: Mutex<State>,
+    cut: Geometry,
+    pub(crate) pool: Arc<Pool<M>>,
+    pub(crate) shards: Box<[Padded<Mutex<Shard<M>>>]>,
+    /// The shard that background work looks at next.
+    next_maintained: AtomicUsize,
+    /// Shards in a row that had nothing to do; after a whole round of them it rests.
+    idle_shards: AtomicUsize,
 }
-
-#[derive(Debug)]
-struct State {
-    items: HashMap<Vec<u8>, Item>,
-    order: VecDeque<Vec<u8>>,
-    cas: u64,
-    limit: u64,
-    held: u64,
-    flushes: Vec<Now>,
-    stats: StoreStats,
-}
-
-#[derive(Clone, Debug)]
-struct Item {
-    value: Vec<u8>,
-    flags: u32,
-    expiry: Expiry,
-    cas: u64,
-    fetched: bool,
-    last_access: Now,
-    stale: bool,
-    token: bool,
-    binary_key: bool,
-    flushed: bool,
-}
-
-/// Bytes charged for an item besides key and value.
-const ITEM_OVERHEAD_BYTES: u64 = 200;
 
 /// Memory taken for a value that is still arriving; freed on drop.
-#[derive(Debug)]
 pub struct Reservation<M: Blocks = Boxed> {
-    value: Vec<u8>,
-    bytes: usize,
-    blocks: std::marker::PhantomData<M>,
+    pool: Arc<Pool<M>>,
+    /// `None` once the value was taken out by a commit.
+    builder: Option<Builder<M::Block>>,
+    piece_bytes: usize,
+    charged: u64,
 }
 
-impl<M: Blocks> Reservation<M> {
-    /// Bytes of the value still to come.
-    #[must_use]
-    pub fn remaining(&self) -> u32 {
-        u32::try_from(self.bytes - self.value.len()).unwrap_or(u32::MAX)
-    }
+/// On a cache line of its own, and on the next, which processors fetch along.
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
 
-    /// Takes the next bytes of the value. What is above [`Self::remaining`] is ignored.
-    pub fn fill(&mut self, piece: &[u8]) {
-        let room = self.bytes - self.value.len();
-        self.value.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
-    }
-}
+/// Times that an operation makes room and tries again. A value of 1 GiB may have to throw out 20
+/// million items of 50 bytes, 256 at a time.
+const TRIES_MAX: usize = 200_000;
+/// Records that a write looks at when free segments are few, so that they do not run out: the
+/// reserve stays ahead as long as fewer than nine in ten of the records are kept.
+const AHEAD_RECORDS: usize = 24;
+/// Reservations may take up this part of memory together, so that announced values alone, sent or
+/// not, cannot empty the store.
+const RESERVED_SHARE: u64 = 2;
+/// Items that [`Store::size_histogram`] looks at under one lock, about.
+const HISTOGRAM_STEP: usize = 512;
 
 impl<M: Blocks> Store<M> {
     /// An empty store.
     pub fn new(config: StoreConfig, blocks: M) -> Result<Self, BuildError> {
-        if config.threads == 0 {
-            return Err(BuildError::NoThreads);
-        }
-        let state = State {
-            items: HashMap::new(),
-            order: VecDeque::new(),
-            cas: 0,
-            limit: config.memory_bytes,
-            held: 0,
-            flushes: Vec::new(),
-            stats: StoreStats::default(),
-        };
-        Ok(Self { config, blocks, state: Mutex::new(state) })
+        let cut = Geometry::new(&config)?;
+        Ok(Self::with_geometry(config, cut, blocks))
+    }
+
+    pub(crate) fn with_geometry(config: StoreConfig, cut: Geometry, blocks: M) -> Self {
+        let pool = Arc::new(Pool::new(blocks, config.memory_bytes, &cut));
+        let shard = |number| Padded(Mutex::new(Shard::new(number, &config, cut, pool.clone())));
+        let shards = (0..cut.shards()).map(shard).collect();
+        let [next_maintained, idle_shards] = [0; 2].map(AtomicUsize::new);
+        Self { config, cut, pool, shards, next_maintained, idle_shards }
     }
 
     /// Hashes a key with the store's secret seed.
     pub fn hashed<'k>(&self, key: &'k [u8]) -> Hashed<'k> {
-        let mut hasher = SipHasher13::new_with_key(&self.config.seed);
-        hasher.write(key);
-        Hashed { key, hash: hasher.finish() }
+        Hashed { key, hash: hash(&self.config.seed, key), cas_hidden: false }
     }
 
     /// Brings what look-ups of these keys will touch near, so that a batch overlaps its misses.
     pub fn prepare(&self, keys: &[Hashed<'_>]) {
         for key in keys {
-            self.prepare_hashes(&[key.hash]);
+            self.lock(self.shard_of(key.hash)).prefetch_bucket(key.hash);
+        }
+        for key in keys {
+            self.lock(self.shard_of(key.hash)).prefetch_records(key.hash);
         }
     }
 
     /// The same by [`Hashed::hash`], for a batch that keeps no keys.
     pub fn prepare_hashes(&self, hashes: &[u64]) {
-        let _ = (hashes, &self.blocks);
-    }
-
-    fn lock(&self, now: Now) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.flushes.iter().any(|at| *at <= now) {
-            state.flushes.retain(|at| *at > now);
-            for item in state.items.values_mut() {
-                item.flushed = true;
-            }
+        for &hash in hashes {
+            self.lock(self.shard_of(hash)).prefetch_bucket(hash);
         }
-        state
+        for &hash in hashes {
+            self.lock(self.shard_of(hash)).prefetch_records(hash);
+        }
     }
 
     /// Looks an item up and shows it to `read` under the shard's lock: copy what is needed.
@@ -130,69 +106,32 @@ impl<M: Blocks> Store<M> {
         how: &Fetch,
         read: impl FnOnce(&Hit<'_, Chain<M::Block>>) -> R,
     ) -> Result<R, FetchMiss> {
-        let mut state = self.lock(now);
-        let absent = state.find(key.key, now).err();
-        if let Some(absent) = absent {
-            let Some(vivify) = how.vivify else { return Err(FetchMiss::Absent(absent)) };
-            let cas = vivify.new_cas.unwrap_or_else(|| state.next_cas());
-            let item = Item {
-                value: Vec::new(),
-                flags: 0,
-                expiry: vivify.expiry,
-                cas,
-                fetched: false,
-                last_access: now,
-                stale: false,
-                token: true,
-                binary_key: vivify.binary_key,
-                flushed: false,
+        let mut read = Some(read);
+        let mut died = None;
+        for _ in 0..TRIES_MAX {
+            let shown = {
+                let mut shard = self.enter(key.hash, now);
+                let shown =
+                    shard.fetch(key, now, how, died, &mut |hit| read.take().map(|read| read(hit)));
+                if matches!(shown, Err(Unshown::Starved)) {
+                    died = died.or_else(|| shard.died());
+                } else if how.touch.is_some() || how.vivify.is_some() {
+                    self.keep_ahead(&mut shard, key.hash, now);
+                }
+                shown
             };
-            if !state.insert(key.key, item, &self.config) {
-                return Err(FetchMiss::NoMemory);
+            match shown {
+                Ok(Some(result)) => return Ok(result),
+                Ok(None) => return Err(FetchMiss::NoMemory),
+                Err(Unshown::Miss(miss)) => return Err(miss),
+                Err(Unshown::Starved) => {}
+            }
+            if !self.relieve(key.hash, now) {
+                break;
             }
         }
-        let config = &self.config;
-        let Ok(item) = state.find(key.key, now) else { return Err(FetchMiss::NoMemory) };
-        let item_bytes = item.bytes(key.key, config);
-        let expiry_before = item.expiry;
-        if let Some(expiry) = how.touch {
-            item.expiry = expiry;
-        }
-        let mut lease = Lease::default();
-        if absent.is_some() {
-            lease.won = true;
-        } else if how.leases {
-            lease.stale = item.stale;
-            let left = item.expiry.second().map(|second| i64::from(second) - i64::from(now.0));
-            let early = match (how.recache_below_secs, left) {
-                (Some(below), Some(left)) => left < i64::from(below),
-                _ => false,
-            };
-            lease.token_sent = item.token;
-            lease.won = !item.token && (early || item.stale);
-            item.token |= lease.won;
-        }
-        let hit = Hit {
-            value: Value::Inline(&item.value),
-            flags: item.flags,
-            cas: if config.cas { item.cas } else { 0 },
-            expiry: item.expiry,
-            expiry_before,
-            fetched: item.fetched,
-            last_access: item.last_access,
-            binary_key: item.binary_key,
-            created: absent.is_some(),
-            absent,
-            item_bytes,
-            class: class_of(item_bytes),
-            lease,
-        };
-        let shown = read(&hit);
-        if !how.no_bump {
-            item.fetched = true;
-            item.last_access = now;
-        }
-        Ok(shown)
+        self.enter(key.hash, now).count_no_memory(1);
+        Err(FetchMiss::NoMemory)
     }
 
     /// Looks an item up without any mark (`me`).
@@ -207,43 +146,11 @@ impl<M: Blocks> Store<M> {
 
     /// Writes a value that is whole in the caller's buffer.
     pub fn write(&self, key: Hashed<'_>, now: Now, how: &Write, value: &[u8]) -> Looked<Written> {
-        let mut state = self.lock(now);
-        let old = state.find(key.key, now).map(|item| item.clone());
-        let absent = old.as_ref().err().copied();
-        let config = &self.config;
-        let old = old.ok();
-        let outcome = match plan(old.as_ref(), how, config) {
-            Err(refused) => refused(key.key, old.as_ref(), config),
-            Ok(stale) => {
-                let item = merge(old.as_ref(), how, value, now, stale);
-                let bytes = item.bytes(key.key, config);
-                let clears = how.mode == WriteMode::Set && how.compare.is_none();
-                if bytes > config.item_bytes_max {
-                    if clears {
-                        state.remove(key.key);
-                    }
-                    state.stats.too_large += 1;
-                    Written::TooLarge
-                } else {
-                    let cas = how.new_cas.unwrap_or_else(|| state.next_cas());
-                    let value_bytes = u32::try_from(item.value.len()).unwrap_or(u32::MAX);
-                    if state.insert(key.key, Item { cas, ..item }, config) {
-                        let cas = if config.cas { cas } else { 0 };
-                        Written::Stored { cas, value_bytes, class: class_of(bytes) }
-                    } else {
-                        if clears {
-                            state.remove(key.key);
-                        }
-                        Written::NoMemory
-                    }
-                }
-            }
-        };
-        Looked { outcome, absent }
+        self.write_given(key, now, how, &Given::Bytes(value))
     }
 
-    /// Takes memory for a value of `value_bytes` that is still to arrive. Refused in mode Set
-    /// without comparison, the old item is removed.
+    /// Takes memory for a value of `value_bytes` that is still to arrive. When it is refused and the
+    /// mode is Set without comparison, the old item is removed.
     pub fn reserve(
         &self,
         key: Hashed<'_>,
@@ -252,18 +159,19 @@ impl<M: Blocks> Store<M> {
         value_bytes: u32,
     ) -> Result<Reservation<M>, Refusal> {
         let bytes = item_size(key.key.len(), value_bytes, how.flags, self.config.cas);
-        let mut state = self.lock(now);
         let refusal = if bytes > self.config.item_bytes_max {
             Refusal::TooLarge
-        } else if u64::from(bytes) > state.limit / 2 {
-            Refusal::NoMemory
         } else {
-            let bytes = value_bytes as usize;
-            let value = Vec::with_capacity(bytes);
-            return Ok(Reservation { value, bytes, blocks: std::marker::PhantomData });
+            match self.reserve_bytes(key.hash, now, value_bytes as usize) {
+                Some(reservation) => return Ok(reservation),
+                None => Refusal::NoMemory,
+            }
         };
-        if how.mode == WriteMode::Set && how.compare.is_none() {
-            state.remove(key.key);
+        let mut shard = self.enter(key.hash, now);
+        shard.refuse(key, now, how);
+        match refusal {
+            Refusal::TooLarge => shard.count_too_large(),
+            Refusal::NoMemory => shard.count_no_memory(class_of(bytes)),
         }
         Err(refusal)
     }
@@ -274,9 +182,18 @@ impl<M: Blocks> Store<M> {
         key: Hashed<'_>,
         now: Now,
         how: &Write,
-        reservation: Reservation<M>,
+        mut reservation: Reservation<M>,
     ) -> Looked<Written> {
-        self.write(key, now, how, &reservation.value)
+        let chain = reservation.builder.take().and_then(Builder::finish);
+        drop(reservation);
+        if let Some(chain) = chain {
+            return self.write_given(key, now, how, &Given::Chain(&chain));
+        }
+        // Not all of the value came, or the system refused memory that the limit allows.
+        let mut shard = self.enter(key.hash, now);
+        shard.refuse(key, now, how);
+        shard.count_no_memory(1);
+        Looked { outcome: Written::NoMemory, absent: shard.died() }
     }
 
     /// Deletes an item, or marks it, or empties it.
@@ -287,174 +204,97 @@ impl<M: Blocks> Store<M> {
         compare: Option<u64>,
         how: &Removal,
     ) -> Looked<Removed> {
-        let mut state = self.lock(now);
-        let item = match state.find(key.key, now) {
-            Ok(item) => item.clone(),
-            Err(absent) => return Looked { outcome: Removed::NotFound, absent: Some(absent) },
-        };
-        let config = &self.config;
-        let class = class_of(item.bytes(key.key, config));
-        if compare.is_some_and(|cas| !config.cas || cas != item.cas) {
-            return Looked { outcome: Removed::Exists, absent: None };
-        }
-        let next = state.next_cas();
-        let item = match *how {
-            Removal::Remove => {
-                state.remove(key.key);
-                return Looked { outcome: Removed::Removed { class }, absent: None };
-            }
-            Removal::MarkStale { expiry, new_cas } => Item {
-                stale: true,
-                token: false,
-                expiry: expiry.unwrap_or(item.expiry),
-                cas: new_cas.unwrap_or(next),
-                ..item
-            },
-            Removal::Empty { flags, expiry, new_cas, stale } => Item {
-                value: Vec::new(),
-                flags,
-                expiry,
-                cas: new_cas.unwrap_or(if stale { next } else { item.cas }),
-                stale,
-                token: false,
-                fetched: false,
-                last_access: now,
-                ..item
-            },
-        };
-        let stored = state.insert(key.key, item, config);
-        let outcome = if stored { Removed::Removed { class } } else { Removed::NoMemory };
-        Looked { outcome, absent: None }
+        self.operate(key, now, |shard| shard.remove(key, now, compare, how))
+            .unwrap_or_else(|absent| Looked { outcome: Removed::NoMemory, absent })
     }
 
     /// `incr`, `decr`, `ma`.
     pub fn step(&self, key: Hashed<'_>, now: Now, how: &Step) -> Looked<Stepped> {
-        let mut state = self.lock(now);
-        let config = &self.config;
-        let (item, value, absent) = match state.find(key.key, now).map(|item| item.clone()) {
-            Err(absent) => {
-                let Some((value, expiry)) = how.create else {
-                    return Looked { outcome: Stepped::NotFound, absent: Some(absent) };
-                };
-                let item = Item {
-                    value: value.to_string().into_bytes(),
-                    flags: 0,
-                    expiry,
-                    cas: 0,
-                    fetched: false,
-                    last_access: now,
-                    stale: false,
-                    token: false,
-                    binary_key: how.binary_key,
-                    flushed: false,
-                };
-                (item, value, Some(absent))
-            }
-            Ok(item) => {
-                if how.compare.is_some_and(|cas| !config.cas || cas != item.cas) {
-                    return Looked { outcome: Stepped::Exists, absent: None };
-                }
-                let Some(number) = number(&item.value) else {
-                    return Looked { outcome: Stepped::NonNumeric, absent: None };
-                };
-                let value = if how.increment {
-                    number.wrapping_add(how.delta)
-                } else {
-                    number.saturating_sub(how.delta)
-                };
-                let mut digits = value.to_string().into_bytes();
-                while digits.len() < item.value.len() {
-                    digits.push(b' ');
-                }
-                let expiry = how.touch.unwrap_or(item.expiry);
-                (Item { value: digits, expiry, ..item }, value, None)
-            }
-        };
-        let cas = how.new_cas.unwrap_or_else(|| state.next_cas());
-        let class = class_of(item.bytes(key.key, config));
-        let expiry = item.expiry;
-        if !state.insert(key.key, Item { cas, ..item }, config) {
-            return Looked { outcome: Stepped::NoMemory, absent };
-        }
-        let cas = if config.cas { cas } else { 0 };
-        let created = absent.is_some();
-        Looked { outcome: Stepped::Number { value, cas, expiry, class, created }, absent }
+        self.operate(key, now, |shard| shard.step(key, now, how))
+            .unwrap_or_else(|absent| Looked { outcome: Stepped::NoMemory, absent })
     }
 
-    /// Everything stored before `at` dies at `at`; at or before `now`: at once.
+    /// Everything stored before `at` dies at `at`; at or before `now`: at once, for good.
     pub fn flush(&self, now: Now, at: Now) {
-        let mut state = self.lock(now);
-        if at <= now {
-            for item in state.items.values_mut() {
-                item.flushed = true;
-            }
-        } else {
-            state.flushes.push(at);
+        for number in 0..self.shards.len() {
+            let mut shard = self.lock(number);
+            shard.enter(now);
+            shard.flush(now, at);
         }
     }
 
-    /// Changes the memory limit; `false` if it is out of bounds.
+    /// Changes the memory limit; `false` if it is out of bounds. What is held above a lower limit is
+    /// given back by background work and by writes.
     pub fn set_memory_limit(&self, bytes: u64) -> bool {
-        let mut state = self.lock(Now(0));
-        state.limit = bytes;
+        let planned = self.cut.addressable_bytes();
+        if bytes < MEMORY_BYTES_MIN.min(self.config.memory_bytes)
+            || bytes > MEMORY_BYTES_MAX.min(planned)
+        {
+            return false;
+        }
+        self.pool.set_limit(bytes);
         true
     }
 
     /// The memory limit in bytes.
     pub fn memory_limit(&self) -> u64 {
-        self.lock(Now(0)).limit
+        self.pool.budget.limit()
     }
 
     /// Totals.
     pub fn stats(&self) -> StoreStats {
-        let state = self.lock(Now(0));
-        let bytes = state.items.iter().map(|(k, item)| u64::from(item.bytes(k, &self.config)));
+        let mut stats = StoreStats::default();
+        let mut slots = 0;
+        for number in 0..self.shards.len() {
+            let shard = self.lock(number);
+            shard.add_to(&mut stats);
+            slots += shard.slots();
+        }
         StoreStats {
-            items: state.items.len() as u64,
-            bytes: bytes.sum(),
-            memory_limit: state.limit,
-            memory_used: state.held,
-            index_power: 16,
-            shards: 1,
-            ..state.stats
+            memory_limit: self.pool.budget.limit(),
+            memory_used: self.pool.budget.used(),
+            index_power: slots.max(1).ilog2(),
+            pinned_bytes: self.pool.pinned() + self.pool.reserved(),
+            segment_bytes: u32::try_from(self.cut.segment_bytes).unwrap_or(u32::MAX),
+            segments_free: self.pool.free_segments(),
+            system_refusals: self.pool.system_refusals(),
+            shards: u32::try_from(self.shards.len()).unwrap_or(u32::MAX),
+            ..stats
         }
     }
 
-    /// Per size class, those that hold items.
+    /// Per size class, those that hold items or ever counted anything.
     pub fn class_stats(&self) -> Vec<ClassStats> {
-        let state = self.lock(Now(0));
         let mut classes = vec![ClassStats::default(); CLASSES];
-        for (key, item) in &state.items {
-            let bytes = item.bytes(key, &self.config);
-            let class = class_of(bytes);
-            if let Some(stats) = classes.get_mut(usize::from(class) - 1) {
-                stats.class = class;
-                stats.chunk_bytes = chunk_bytes(class);
-                stats.items += 1;
-                stats.items_main += 1;
-                stats.mem_requested += u64::from(bytes);
-            }
+        for number in 0..self.shards.len() {
+            self.lock(number).add_to_classes(&mut classes);
         }
-        classes.retain(|stats| stats.items > 0);
+        classes.retain(ClassStats::has_history);
         classes
     }
 
     /// Item sizes rounded up to 32, and how many items have them, ascending.
     pub fn size_histogram(&self) -> Vec<(u32, u64)> {
-        let state = self.lock(Now(0));
-        let mut sizes = std::collections::BTreeMap::new();
-        for (key, item) in &state.items {
-            *sizes.entry(item.bytes(key, &self.config).div_ceil(32) * 32).or_insert(0) += 1;
+        let mut sizes = BTreeMap::new();
+        let mut cursor = Some(Cursor::START);
+        while let Some(at) = cursor {
+            // At time 0 nothing has expired: what is held is counted, as in `curr_items`.
+            cursor = self.walk(at, Now(0), HISTOGRAM_STEP, |item| {
+                *sizes.entry(item.item_bytes.div_ceil(32).saturating_mul(32)).or_insert(0) += 1;
+            });
         }
         sizes.into_iter().collect()
     }
 
     /// Zeroes the counters; gauges stay.
     pub fn reset_stats(&self) {
-        self.lock(Now(0)).stats = StoreStats::default();
+        for number in 0..self.shards.len() {
+            self.lock(number).reset_stats();
+        }
     }
 
-    /// Shows live items, a bounded number a call; returns where to go on, `None` at the end.
+    /// Shows live items, about `items_max` a call; returns where to go on, `None` at the end. Items
+    /// that live all the while are shown exactly once, whatever else happens.
     pub fn walk(
         &self,
         cursor: Cursor,
@@ -462,175 +302,187 @@ impl<M: Blocks> Store<M> {
         items_max: usize,
         mut visit: impl FnMut(&Walked<'_>),
     ) -> Option<Cursor> {
-        let state = self.lock(now);
-        let at = usize::try_from(cursor.at).unwrap_or(usize::MAX);
-        let mut keys: Vec<_> = state.items.keys().collect();
-        keys.sort_unstable();
-        for key in keys.iter().skip(at).take(items_max) {
-            let Some(item) = state.items.get(*key) else { continue };
-            if item.flushed || item.expiry.is_due(now) {
-                continue;
+        let mut cursor = cursor;
+        let mut shown = 0;
+        // Bound: each round shows a leaf or ends a shard.
+        while shown < items_max.max(1) {
+            let number = cursor.shard as usize;
+            if number >= self.shards.len() {
+                return None;
             }
-            let item_bytes = item.bytes(key, &self.config);
-            visit(&Walked {
-                key,
-                expiry: item.expiry,
-                last_access: item.last_access,
-                cas: if self.config.cas { item.cas } else { 0 },
-                fetched: item.fetched,
-                class: class_of(item_bytes),
-                item_bytes,
-                flags: item.flags,
-                binary_key: item.binary_key,
-                value_bytes: u32::try_from(item.value.len()).unwrap_or(u32::MAX),
-            });
+            let (leaf, next) = self.lock(number).walk(cursor.at, now, &mut visit);
+            shown += leaf.max(1);
+            cursor = Cursor::after(cursor.shard, next);
         }
-        let next = at.saturating_add(items_max);
-        (next < keys.len()).then_some(Cursor { shard: 0, at: next as u64 })
+        ((cursor.shard as usize) < self.shards.len()).then_some(cursor)
     }
 
-    /// One short step of background work.
+    /// One short step of background work on one shard: frees what is dead, keeps room ahead of
+    /// writes, follows a lowered limit.
     pub fn maintain(&self, now: Now) -> Maintained {
-        drop(self.lock(now));
-        Maintained::default()
-    }
-}
-
-impl State {
-    fn find(&mut self, key: &[u8], now: Now) -> Result<&mut Item, Absent> {
-        let absent = match self.items.get(key) {
-            None => Some(Absent::Missing),
-            Some(item) if item.flushed => Some(Absent::Flushed),
-            Some(item) if item.expiry.is_due(now) => Some(Absent::Expired),
-            Some(_) => None,
+        let number = self.next_maintained.load(Ordering::Relaxed) % self.shards.len();
+        let done = {
+            let mut shard = self.lock(number);
+            shard.enter(now);
+            shard.maintain(now)
         };
-        match absent {
-            Some(absent) => {
-                self.remove(key);
-                Err(absent)
+        if done.more {
+            self.idle_shards.store(0, Ordering::Relaxed);
+            return done;
+        }
+        self.next_maintained.store(number + 1, Ordering::Relaxed);
+        let idle = self.idle_shards.fetch_add(1, Ordering::Relaxed) + 1;
+        let more = idle < self.shards.len();
+        if !more {
+            self.idle_shards.store(0, Ordering::Relaxed);
+        }
+        Maintained { more, ..done }
+    }
+
+    fn write_given(
+        &self,
+        key: Hashed<'_>,
+        now: Now,
+        how: &Write,
+        given: &Given<'_, M::Block>,
+    ) -> Looked<Written> {
+        self.operate(key, now, |shard| shard.write(key, now, how, given)).unwrap_or_else(|absent| {
+            let mut shard = self.enter(key.hash, now);
+            shard.refuse(key, now, how);
+            shard.count_no_memory(given.class(key.key.len()));
+            Looked { outcome: Written::NoMemory, absent }
+        })
+    }
+
+    /// Does an operation, making room as often as it starves. `Err` = there is no memory; with what
+    /// was found dead on the way.
+    fn operate<T>(
+        &self,
+        key: Hashed<'_>,
+        now: Now,
+        mut operation: impl FnMut(&mut Shard<M>) -> Result<(T, Option<Absent>), Starved>,
+    ) -> Result<Looked<T>, Option<Absent>> {
+        let mut died = None;
+        for tries in 0..TRIES_MAX {
+            {
+                let mut shard = self.enter(key.hash, now);
+                if let Ok((outcome, absent)) = operation(&mut shard) {
+                    self.keep_ahead(&mut shard, key.hash, now);
+                    let absent = absent.map(|absent| died.unwrap_or(absent));
+                    if tries > 0 {
+                        shard.count_direct();
+                    }
+                    return Ok(Looked { outcome, absent });
+                }
+                died = died.or_else(|| shard.died());
             }
-            None => self.items.get_mut(key).ok_or(Absent::Missing),
-        }
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        if let Some(item) = self.items.remove(key) {
-            self.held -= item.charge(key);
-        }
-    }
-
-    fn insert(&mut self, key: &[u8], item: Item, config: &StoreConfig) -> bool {
-        let charge = item.charge(key);
-        let old = self.items.get(key).map_or(0, |old| old.charge(key));
-        if charge > self.limit || (!config.evict && self.held - old + charge > self.limit) {
-            self.stats.no_memory += 1;
-            return false;
-        }
-        self.remove(key);
-        while self.held + charge > self.limit {
-            let Some(victim) = self.order.pop_front() else { break };
-            if self.items.contains_key(&victim) {
-                self.remove(&victim);
-                self.stats.evictions += 1;
+            if !self.relieve(key.hash, now) {
+                break;
             }
         }
-        self.order.push_back(key.to_vec());
-        if self.order.len() > self.items.len() * 2 + 16 {
-            let items = &self.items;
-            let mut seen = std::collections::HashSet::new();
-            self.order.retain(|key| items.contains_key(key) && seen.insert(key.clone()));
+        Err(died)
+    }
+
+    /// Throws something out where most is held; `false` if nothing can be.
+    fn relieve(&self, hash: u64, now: Now) -> bool {
+        let own = self.shard_of(hash);
+        let first = if self.pool.is_above_share(own) { own } else { self.pool.fattest() };
+        if self.relieve_shard(first, now) {
+            return true;
         }
-        self.held += charge;
-        self.items.insert(key.to_vec(), item);
-        self.stats.total_items += 1;
-        true
+        (0..self.shards.len()).any(|number| number != first && self.relieve_shard(number, now))
     }
 
-    fn next_cas(&mut self) -> u64 {
-        self.cas += 1;
-        self.cas
-    }
-}
-
-impl Item {
-    fn bytes(&self, key: &[u8], config: &StoreConfig) -> u32 {
-        let value_bytes = u32::try_from(self.value.len()).unwrap_or(u32::MAX);
-        item_size(key.len(), value_bytes, self.flags, config.cas)
+    fn relieve_shard(&self, number: usize, now: Now) -> bool {
+        let mut shard = self.lock(number);
+        shard.enter(now);
+        !shard.relieve(now, STEP_RECORDS).exhausted
     }
 
-    fn charge(&self, key: &[u8]) -> u64 {
-        (2 * key.len() + self.value.len()) as u64 + ITEM_OVERHEAD_BYTES
-    }
-}
-
-type Refused = fn(&[u8], Option<&Item>, &StoreConfig) -> Written;
-
-/// Whether the mode's condition holds; `Ok(true)` is a stale store.
-fn plan(old: Option<&Item>, how: &Write, config: &StoreConfig) -> Result<bool, Refused> {
-    let exists: Refused = |key, old, config| Written::Exists {
-        class: old.map_or(1, |old| class_of(old.bytes(key, config))),
-    };
-    let compares = how.mode != WriteMode::Add;
-    let replaces = matches!(how.mode, WriteMode::Set | WriteMode::Replace);
-    match (old, how.compare.filter(|_| compares)) {
-        (None, Some(_)) if replaces => Err(|_, _, _| Written::NotFound),
-        (Some(old), Some(cas)) if !config.cas || cas != old.cas => {
-            let stale = config.cas && how.accept_stale && replaces && cas < old.cas;
-            if stale { Ok(true) } else { Err(exists) }
+    /// When free segments are few, does a write's part in winning more.
+    fn keep_ahead(&self, shard: &mut Shard<M>, hash: u64, now: Now) {
+        if self.config.evict
+            && self.pool.is_low()
+            && (shard.is_draining() || self.pool.is_above_share(self.shard_of(hash)))
+        {
+            shard.relieve(now, AHEAD_RECORDS);
         }
-        (None, _) => match how.mode {
-            WriteMode::Set | WriteMode::Add => Ok(false),
-            WriteMode::Append | WriteMode::Prepend if how.vivify.is_some() => Ok(false),
-            _ => Err(|_, _, _| Written::NotStored),
-        },
-        (Some(_), _) if how.mode == WriteMode::Add => Err(|_, _, _| Written::NotStored),
-        (Some(_), _) => Ok(false),
     }
-}
 
-fn merge(old: Option<&Item>, how: &Write, value: &[u8], now: Now, stale: bool) -> Item {
-    let mut item = Item {
-        value: value.to_vec(),
-        flags: how.flags,
-        expiry: how.expiry,
-        cas: 0,
-        fetched: false,
-        last_access: now,
-        stale: false,
-        token: false,
-        binary_key: how.binary_key,
-        flushed: false,
-    };
-    let joins = matches!(how.mode, WriteMode::Append | WriteMode::Prepend);
-    match old {
-        Some(old) if joins => {
-            let append = how.mode == WriteMode::Append;
-            let (first, second) = if append { (&*old.value, value) } else { (value, &*old.value) };
-            item.value = [first, second].concat();
-            item.flags = old.flags;
-            item.expiry = old.expiry;
+    fn reserve_bytes(&self, hash: u64, now: Now, bytes: usize) -> Option<Reservation<M>> {
+        let piece_bytes = self.cut.piece_bytes;
+        let charged = cost(bytes, piece_bytes, &self.pool);
+        let most = self.pool.budget.limit() / RESERVED_SHARE;
+        if self.pool.reserved().saturating_add(charged) > most {
+            return None;
         }
-        Some(old) if stale => {
-            item.expiry = old.expiry;
-            item.stale = true;
-            item.token = old.token;
+        for _ in 0..TRIES_MAX {
+            if let Some(charge) = self.pool.charge(charged, Need::Write) {
+                self.pool.budget.reserve(charged);
+                let builder = Some(Builder::new(bytes, charge));
+                return Some(Reservation {
+                    pool: Arc::clone(&self.pool),
+                    builder,
+                    piece_bytes,
+                    charged,
+                });
+            }
+            if !self.relieve(hash, now) {
+                return None;
+            }
         }
-        None if joins => item.expiry = how.vivify.unwrap_or(how.expiry),
-        _ => {}
-    }
-    item
-}
-
-/// A decimal u64 between blanks; what follows the blank behind it does not count.
-fn number(value: &[u8]) -> Option<u64> {
-    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
-    let start = value.iter().position(|byte| !blank(byte))?;
-    let digits = value.get(start..)?;
-    let end = digits.iter().position(blank).unwrap_or(digits.len());
-    let digits = digits.get(..end)?;
-    if digits.iter().all(u8::is_ascii_digit) {
-        std::str::from_utf8(digits).ok()?.parse().ok()
-    } else {
         None
+    }
+
+    pub(crate) fn shard_of(&self, hash: u64) -> usize {
+        hash.checked_shr(64 - self.cut.shard_bits).unwrap_or(0) as usize
+    }
+
+    fn enter(&self, hash: u64, now: Now) -> MutexGuard<'_, Shard<M>> {
+        let mut shard = self.lock(self.shard_of(hash));
+        shard.enter(now);
+        shard
+    }
+
+    pub(crate) fn lock(&self, number: usize) -> MutexGuard<'_, Shard<M>> {
+        // Nothing under the lock can panic but the caller's `read` and `visit`, and they are called
+        // when the shard is whole.
+        self.shards[number].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Blocks> Reservation<M> {
+    /// Bytes of the value still to come.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        let remaining = self.builder.as_ref().map_or(0, Builder::remaining);
+        u32::try_from(remaining).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the next bytes of the value; what is above [`Self::remaining`] is ignored. If the
+    /// system has no memory for them, the commit says so.
+    pub fn fill(&mut self, piece: &[u8]) {
+        if let Some(builder) = &mut self.builder {
+            builder.fill(piece, self.piece_bytes, &self.pool);
+        }
+    }
+}
+
+impl<M: Blocks> std::fmt::Debug for Store<M> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Store").field("cut", &self.cut).finish_non_exhaustive()
+    }
+}
+
+impl<M: Blocks> std::fmt::Debug for Reservation<M> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let remaining = self.remaining();
+        out.debug_struct("Reservation").field("remaining", &remaining).finish_non_exhaustive()
+    }
+}
+
+impl<M: Blocks> Drop for Reservation<M> {
+    fn drop(&mut self) {
+        self.pool.budget.unreserve(self.charged);
     }
 }

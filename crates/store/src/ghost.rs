@@ -1,0 +1,138 @@
+//! Fingerprints of items thrown out of Small lately: who comes back is worth a place in Main.
+//!
+//! Rows of sixteen 16-bit fingerprints, each row first in, first out. About 0.6 fingerprints for
+//! each item; the table follows the number of items in coarse steps, row by row in the order of
+//! hashes, so that what is remembered survives. A wrong match (2^-12 a look-up) only places one item
+//! too well.
+
+use crate::blocks::Blocks;
+use crate::pool::{Charge, Need, Pool};
+
+/// The ghosts of one shard.
+#[derive(Debug)]
+pub(crate) struct Ghost {
+    rows: Vec<[u16; ROW_SLOTS]>,
+    charge: Option<Charge>,
+    shard: usize,
+}
+
+const ROW_SLOTS: usize = 16;
+const ROW_BYTES: u64 = 2 * ROW_SLOTS as u64;
+
+impl Ghost {
+    pub(crate) const fn new(shard: usize) -> Self {
+        Self { rows: Vec::new(), charge: None, shard }
+    }
+
+    /// Bytes charged for it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// Remembers a hash.
+    pub(crate) fn remember(&mut self, hash: u64) {
+        let Some(row) = self.row_of(hash) else { return };
+        let row = &mut self.rows[row];
+        row.copy_within(..ROW_SLOTS - 1, 1);
+        row[0] = fingerprint(hash);
+    }
+
+    /// Whether this hash is remembered.
+    pub(crate) fn knows(&self, hash: u64) -> bool {
+        self.row_of(hash).is_some_and(|row| self.rows[row].contains(&fingerprint(hash)))
+    }
+
+    /// Whether this hash is remembered; it is forgotten.
+    pub(crate) fn take(&mut self, hash: u64) -> bool {
+        let Some(row) = self.row_of(hash) else { return false };
+        let row = &mut self.rows[row];
+        let Some(at) = row.iter().position(|&print| print == fingerprint(hash)) else {
+            return false;
+        };
+        row.copy_within(at + 1.., at);
+        row[ROW_SLOTS - 1] = 0;
+        true
+    }
+
+    /// Follows the number of items in steps of a quarter. Without memory it stays as it is.
+    pub(crate) fn follow<M: Blocks>(&mut self, items: usize, pool: &Pool<M>) {
+        let wanted = (items * 6 / 10).div_ceil(ROW_SLOTS);
+        let now = self.rows.len();
+        if wanted <= now && now <= wanted * 2 {
+            return;
+        }
+        let rows = if wanted > now { wanted + wanted / 4 } else { wanted };
+        // As a write: ghosts must not take the segment that relief needs.
+        let Some(charge) = pool.charge(rows as u64 * ROW_BYTES, Need::Write) else { return };
+        let mut fresh = Vec::new();
+        if fresh.try_reserve_exact(rows).is_err() {
+            return;
+        }
+        for row in 0..rows {
+            // Rows are in the order of hashes, so a new one lies within one or two old ones.
+            let first = self.rows.get(row * now / rows).copied().unwrap_or_default();
+            let last = ((row + 1) * now).div_ceil(rows).saturating_sub(1);
+            let last = self.rows.get(last).copied().unwrap_or_default();
+            fresh.push(if first == last { first } else { mixed(&first, &last) });
+        }
+        pool.hold(self.shard, charge.bytes());
+        pool.unhold(self.shard, self.bytes());
+        self.rows = fresh;
+        self.charge = Some(charge);
+    }
+
+    fn row_of(&self, hash: u64) -> Option<usize> {
+        // The bits below those that chose the shard and above the fingerprint.
+        let order = (hash >> 16) & 0xffff_ffff;
+        let row = (order * self.rows.len() as u64) >> 32;
+        (!self.rows.is_empty()).then_some(row as usize)
+    }
+}
+
+/// The newer halves of two rows.
+fn mixed(first: &[u16; ROW_SLOTS], last: &[u16; ROW_SLOTS]) -> [u16; ROW_SLOTS] {
+    std::array::from_fn(|at| if at % 2 == 0 { first[at / 2] } else { last[at / 2] })
+}
+
+/// Never 0, which marks a free place.
+fn fingerprint(hash: u64) -> u16 {
+    (hash & 0xffff).max(1) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ghost;
+    use crate::blocks::Boxed;
+    use crate::geometry::Geometry;
+    use crate::pool::Pool;
+
+    fn hash(number: u64) -> u64 {
+        let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (mixed >> 32)
+    }
+
+    #[test]
+    fn remembers_the_latest_and_forgets_the_oldest() {
+        let pool = Pool::new(Boxed, 1 << 20, &Geometry::of(0, 1024));
+        let mut ghost = Ghost::new(0);
+        ghost.remember(1);
+        assert!(!ghost.take(1), "without items there are no ghosts");
+        ghost.follow(10_000, &pool);
+        assert_eq!(ghost.bytes(), pool.held(0));
+        for number in 0..20_000 {
+            ghost.remember(hash(number));
+        }
+        let known = |ghost: &mut Ghost, range: std::ops::Range<u64>| {
+            let count = range.end - range.start;
+            range.filter(|&number| ghost.take(hash(number))).count() as u64 * 100 / count
+        };
+        assert!(known(&mut ghost, 0..5_000) < 5);
+        assert!(known(&mut ghost, 17_000..18_000) > 95);
+        assert!(known(&mut ghost, 17_000..18_000) < 5, "taken is forgotten");
+        ghost.follow(13_000, &pool);
+        assert!(known(&mut ghost, 19_000..20_000) > 90, "growing keeps the latest");
+        ghost.follow(20_000, &pool);
+        ghost.follow(100, &pool);
+        assert_eq!(ghost.bytes(), pool.budget.used());
+    }
+}

@@ -1,0 +1,302 @@
+//! Where the items of a shard are: segments of records, and large items one by one.
+//!
+//! Invariants of a segment: records lie back to back from 0 to `fill`; `live_items` and `live_bytes`
+//! count those that are not buried; `soonest` is not after any live record's expiry and `latest`
+//! not before one; all were stored in one `generation`.
+
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+use crate::chain::Chain;
+use crate::layout::{Head, Marks, Spans, is_dead};
+use crate::location::{Addressing, LARGES_MAX, Location, Place};
+use crate::pool::Charge;
+use crate::time::{Expiry, Now};
+
+/// The first-in-first-out queue that an item is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// New items; a tenth of the bytes.
+    Small,
+    /// Items that were used while in Small, or came back soon.
+    Main,
+}
+
+/// A stretch of memory that records are appended to.
+#[derive(Debug)]
+pub(crate) struct Segment<B> {
+    pub(crate) block: B,
+    pub(crate) fill: usize,
+    pub(crate) live_items: u32,
+    pub(crate) live_bytes: usize,
+    /// Cas unique of a record at offset 0; the others follow by granules.
+    pub(crate) cas_base: u64,
+    /// When it was opened; two-byte expiries count from here.
+    pub(crate) base: Now,
+    pub(crate) generation: u64,
+    pub(crate) soonest: u32,
+    pub(crate) latest: u32,
+    pub(crate) queue: Queue,
+    /// No more records are appended.
+    pub(crate) sealed: bool,
+    /// Tells its place in a queue from that of an earlier segment of the same number.
+    pub(crate) stamp: u64,
+}
+
+/// An item whose value is a chain.
+#[derive(Debug)]
+pub(crate) struct Large<B> {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) hash: u64,
+    pub(crate) facts: Facts,
+    pub(crate) chain: Chain<B>,
+    pub(crate) generation: u64,
+    pub(crate) queue: Queue,
+    pub(crate) stamp: u64,
+    /// Bytes charged for it: those of the chain and `_charge`.
+    pub(crate) charged: u64,
+    /// Pays for key and bookkeeping.
+    pub(crate) _charge: Charge,
+}
+
+/// What is known of an item besides key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) value_bytes: u32,
+    pub(crate) flags: u32,
+    pub(crate) expiry: Expiry,
+    /// 0 under `-C`.
+    pub(crate) cas: u64,
+    pub(crate) last_access: Now,
+    pub(crate) marks: Marks,
+}
+
+/// An item where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) facts: Facts,
+    pub(crate) key_bytes: usize,
+    pub(crate) generation: u64,
+    pub(crate) queue: Queue,
+}
+
+/// Segments and large items of one shard.
+#[derive(Debug)]
+pub(crate) struct Heap<B> {
+    pub(crate) addressing: Addressing,
+    /// Number 0 stays empty, so that no location is 0.
+    segments: Vec<Option<Segment<B>>>,
+    segments_vacant: Vec<usize>,
+    larges: Vec<Option<Large<B>>>,
+    larges_vacant: Vec<usize>,
+    seed: [u8; 16],
+    cas: bool,
+}
+
+/// `Segment::latest` of a segment with an item that never expires.
+pub(crate) const NEVER: u32 = u32::MAX;
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
+    pub(crate) fn new(segment_bytes: usize, seed: [u8; 16], cas: bool) -> Self {
+        Self {
+            addressing: Addressing::new(segment_bytes),
+            segments: vec![None],
+            segments_vacant: Vec::new(),
+            larges: Vec::new(),
+            larges_vacant: Vec::new(),
+            seed,
+            cas,
+        }
+    }
+
+    /// Whether the item at `location` has this key.
+    pub(crate) fn holds(&self, location: Location, key: &[u8]) -> bool {
+        self.key(location) == key
+    }
+
+    /// The hash of the key at `location`.
+    pub(crate) fn hash_of(&self, location: Location) -> u64 {
+        match self.addressing.place(location) {
+            Place::Large(number) => self.large(number).map_or(0, |large| large.hash),
+            Place::Record { .. } => hash(&self.seed, self.key(location)),
+        }
+    }
+
+    pub(crate) fn key(&self, location: Location) -> &[u8] {
+        match self.addressing.place(location) {
+            Place::Large(number) => self.large(number).map_or(&[], |large| &large.key),
+            Place::Record { segment, offset } => {
+                let Some(segment) = self.segment(segment) else { return &[] };
+                let record = &segment.block.as_ref()[offset..];
+                let spans = Spans::read(record);
+                &record[spans.key..spans.value]
+            }
+        }
+    }
+
+    /// The value of a record; empty for a large item.
+    pub(crate) fn value(&self, location: Location) -> &[u8] {
+        let Place::Record { segment, offset } = self.addressing.place(location) else {
+            return &[];
+        };
+        let Some(segment) = self.segment(segment) else { return &[] };
+        let record = &segment.block.as_ref()[offset..];
+        let spans = Spans::read(record);
+        &record[spans.value..spans.end]
+    }
+
+    /// Bytes from the start of an item's record, to prefetch.
+    pub(crate) fn near(&self, location: Location) -> &[u8] {
+        match self.addressing.place(location) {
+            Place::Large(_) => &[],
+            Place::Record { segment, offset } => {
+                self.segment(segment).map_or(&[], |segment| &segment.block.as_ref()[offset..])
+            }
+        }
+    }
+
+    pub(crate) fn see(&self, location: Location, now: Now) -> Option<Seen> {
+        match self.addressing.place(location) {
+            Place::Large(number) => {
+                let large = self.large(number)?;
+                let (facts, generation, queue) = (large.facts, large.generation, large.queue);
+                Some(Seen { facts, key_bytes: large.key.len(), generation, queue })
+            }
+            Place::Record { segment, offset } => {
+                let segment = self.segment(segment)?;
+                let record = &segment.block.as_ref()[offset..];
+                let (head, _) = Head::read(record, segment.base, now);
+                let cas =
+                    if self.cas { head.cas.unwrap_or_else(|| segment.cas_at(offset)) } else { 0 };
+                let facts = Facts {
+                    value_bytes: head.value_bytes,
+                    flags: head.flags,
+                    expiry: head.expiry,
+                    cas,
+                    last_access: head.last_access,
+                    marks: head.marks,
+                };
+                let (generation, queue) = (segment.generation, segment.queue);
+                Some(Seen { facts, key_bytes: head.key_bytes.into(), generation, queue })
+            }
+        }
+    }
+
+    pub(crate) fn segment(&self, number: usize) -> Option<&Segment<B>> {
+        self.segments.get(number)?.as_ref()
+    }
+
+    pub(crate) fn segment_mut(&mut self, number: usize) -> Option<&mut Segment<B>> {
+        self.segments.get_mut(number)?.as_mut()
+    }
+
+    /// Numbers and segments.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, &Segment<B>)> {
+        self.segments
+            .iter()
+            .enumerate()
+            .filter_map(|(number, segment)| segment.as_ref().map(|segment| (number, segment)))
+    }
+
+    pub(crate) fn segments_end(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether another segment can be addressed.
+    pub(crate) fn can_add_segment(&self) -> bool {
+        !self.segments_vacant.is_empty() || self.segments.len() < self.addressing.segments_max()
+    }
+
+    pub(crate) fn add_segment(&mut self, segment: Segment<B>) -> usize {
+        if let Some(number) = self.segments_vacant.pop() {
+            self.segments[number] = Some(segment);
+            return number;
+        }
+        self.segments.push(Some(segment));
+        self.segments.len() - 1
+    }
+
+    pub(crate) fn take_segment(&mut self, number: usize) -> Option<Segment<B>> {
+        let segment = self.segments.get_mut(number)?.take()?;
+        self.segments_vacant.push(number);
+        Some(segment)
+    }
+
+    pub(crate) fn large(&self, number: usize) -> Option<&Large<B>> {
+        self.larges.get(number)?.as_ref()
+    }
+
+    pub(crate) fn large_mut(&mut self, number: usize) -> Option<&mut Large<B>> {
+        self.larges.get_mut(number)?.as_mut()
+    }
+
+    pub(crate) fn larges_end(&self) -> usize {
+        self.larges.len()
+    }
+
+    pub(crate) fn larges_held(&self) -> usize {
+        self.larges.len() - self.larges_vacant.len()
+    }
+
+    pub(crate) fn can_add_large(&self) -> bool {
+        !self.larges_vacant.is_empty() || self.larges.len() < LARGES_MAX
+    }
+
+    pub(crate) fn add_large(&mut self, large: Large<B>) -> usize {
+        if let Some(number) = self.larges_vacant.pop() {
+            self.larges[number] = Some(large);
+            return number;
+        }
+        self.larges.push(Some(large));
+        self.larges.len() - 1
+    }
+
+    pub(crate) fn take_large(&mut self, number: usize) -> Option<Large<B>> {
+        let large = self.larges.get_mut(number)?.take()?;
+        self.larges_vacant.push(number);
+        Some(large)
+    }
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Segment<B> {
+    /// The cas unique that a record at `offset` has if it stores none.
+    pub(crate) const fn cas_at(&self, offset: usize) -> u64 {
+        self.cas_base + (offset / crate::location::GRANULE_BYTES) as u64
+    }
+
+    /// Notes the expiry of a record.
+    pub(crate) fn expect(&mut self, expiry: Expiry) {
+        match expiry.second() {
+            Some(second) => {
+                self.soonest = self.soonest.min(second);
+                self.latest = self.latest.max(second);
+            }
+            None => self.latest = NEVER,
+        }
+    }
+
+    pub(crate) fn record_mut(&mut self, offset: usize) -> &mut [u8] {
+        &mut self.block.as_mut()[offset..]
+    }
+
+    /// The record at `offset` if there is one: where the next begins, and whether this one lives.
+    pub(crate) fn step(&self, offset: usize) -> Option<(usize, bool)> {
+        if offset >= self.fill {
+            return None;
+        }
+        let record = &self.block.as_ref()[offset..];
+        Some((offset + Spans::read(record).padded(), !is_dead(record)))
+    }
+
+    /// Bytes of buried records.
+    pub(crate) const fn dead_bytes(&self) -> usize {
+        self.fill - self.live_bytes
+    }
+}
+
+/// The hash that chooses shard, leaf and bucket: keyed, so that no peer can make keys collide.
+pub(crate) fn hash(seed: &[u8; 16], key: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(seed);
+    hasher.write(key);
+    hasher.finish()
+}

@@ -1,0 +1,339 @@
+//! All memory of a store: one budget that everything is charged against before it is taken, and a
+//! few free segments kept for reuse.
+//!
+//! Invariant: `used <= limit`, but for a limit lowered below what is held, until eviction caught up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::blocks::Blocks;
+use crate::geometry::Geometry;
+
+/// The count of bytes, shared by whatever gives some back on drop.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: AtomicU64,
+    used: AtomicU64,
+    reserved: AtomicU64,
+    /// Large values that readers hold while they are still stored.
+    lent: AtomicU64,
+}
+
+/// Bytes taken from a budget; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+/// Memory for the shards of one store.
+#[derive(Debug)]
+pub(crate) struct Pool<M: Blocks> {
+    pub(crate) blocks: M,
+    pub(crate) budget: Arc<Budget>,
+    free: Mutex<Vec<M::Block>>,
+    /// Length of `free`, so that looking at it needs no lock.
+    free_segments: AtomicU64,
+    /// Bytes charged by each shard; their sum and the free segments are what is not pinned.
+    held: Box<[AtomicU64]>,
+    segment_bytes: usize,
+    segment_cost: u64,
+    system_refusals: AtomicU64,
+}
+
+/// Who asks: eviction may use the last segment, so that it can always move what it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A write.
+    Write,
+    /// Eviction, to make room.
+    Relief,
+}
+
+/// Bytes of bookkeeping charged with each segment: its entry in the shard's table and in a queue.
+const SEGMENT_OVERHEAD_BYTES: u64 = 192;
+
+impl Budget {
+    fn new(limit: u64) -> Self {
+        let [used, reserved, lent] = [0; 3].map(AtomicU64::new);
+        Self { limit: AtomicU64::new(limit), used, reserved, lent }
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of a value that is still arriving, besides being charged.
+    pub(crate) fn reserve(&self, bytes: u64) {
+        self.reserved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unreserve(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of large values that readers hold while they are still stored.
+    pub(crate) fn lent(&self) -> u64 {
+        self.lent.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` if `keep` more remain within the limit.
+    fn take(&self, bytes: u64, keep: u64) -> bool {
+        let limit = self.limit();
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                let sum = used.checked_add(bytes)?;
+                (sum.checked_add(keep)? <= limit).then_some(sum)
+            })
+            .is_ok()
+    }
+
+    fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Charge {
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Notes that a reader holds `bytes` of a value charged here.
+    pub(crate) fn note_lent(&self, bytes: u64) {
+        self.budget.lent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that none does any more, or that only readers do.
+    pub(crate) fn note_returned(&self, bytes: u64) {
+        self.budget.lent.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Cuts `bytes` off into a charge of their own; all if there are fewer.
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { budget: Arc::clone(&self.budget), bytes }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
+impl<M: Blocks> Pool<M> {
+    pub(crate) fn new(blocks: M, limit: u64, cut: &Geometry) -> Self {
+        let segment_cost = blocks.cost(cut.segment_bytes) as u64 + SEGMENT_OVERHEAD_BYTES;
+        Self {
+            blocks,
+            budget: Arc::new(Budget::new(limit)),
+            free: Mutex::new(Vec::new()),
+            free_segments: AtomicU64::new(0),
+            held: (0..cut.shards()).map(|_| AtomicU64::new(0)).collect(),
+            segment_bytes: cut.segment_bytes,
+            segment_cost,
+            system_refusals: AtomicU64::new(0),
+        }
+    }
+
+    /// What one segment is charged.
+    pub(crate) const fn segment_cost(&self) -> u64 {
+        self.segment_cost
+    }
+
+    /// Free segments worth keeping, and the reserve below which writes evict ahead: a quarter of one
+    /// for each shard, so that shards seldom meet a dry pool, and under half a percent of memory.
+    pub(crate) fn reserve_segments(&self) -> u64 {
+        (self.held.len() as u64 / 4).max(2)
+    }
+
+    /// Whether writes should evict ahead of need.
+    pub(crate) fn is_low(&self) -> bool {
+        self.available() < self.reserve_segments() * self.segment_cost
+    }
+
+    /// Bytes that could be charged now, free segments included.
+    pub(crate) fn available(&self) -> u64 {
+        let free = self.free_segments() * self.segment_cost;
+        (self.budget.limit() + free).saturating_sub(self.budget.used())
+    }
+
+    /// Whether more is held than the limit allows (it was lowered).
+    pub(crate) fn is_over(&self) -> bool {
+        self.budget.used() > self.budget.limit()
+    }
+
+    /// Charges bytes, giving up free segments if that helps.
+    pub(crate) fn charge(&self, bytes: u64, need: Need) -> Option<Charge> {
+        let keep = if need == Need::Write { self.segment_cost } else { 0 };
+        loop {
+            if self.budget.take(bytes, keep) {
+                return Some(Charge { budget: Arc::clone(&self.budget), bytes });
+            }
+            if self.available() < bytes.saturating_add(keep) {
+                return None;
+            }
+            // Bound: one free segment is given up each time round.
+            let block = self.pop_free()?;
+            drop(block);
+            self.budget.give(self.segment_cost);
+        }
+    }
+
+    /// A block whose bytes are already charged.
+    pub(crate) fn block(&self, bytes: usize) -> Option<M::Block> {
+        let block = self.blocks.block(bytes);
+        if block.is_none() {
+            self.system_refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        block
+    }
+
+    /// A segment's block and charge for a shard; its bytes are not zeroed.
+    pub(crate) fn segment(&self, shard: usize, need: Need) -> Option<M::Block> {
+        let keep = if need == Need::Write { self.segment_cost } else { 0 };
+        if self.available() < self.segment_cost + keep {
+            return None;
+        }
+        let free = self.pop_free();
+        let block = if let Some(block) = free {
+            block
+        } else {
+            if !self.budget.take(self.segment_cost, 0) {
+                return None;
+            }
+            let Some(block) = self.block(self.segment_bytes) else {
+                self.budget.give(self.segment_cost);
+                return None;
+            };
+            block
+        };
+        self.hold(shard, self.segment_cost);
+        Some(block)
+    }
+
+    /// Takes a segment back: kept free, or given back to the system.
+    pub(crate) fn take_back(&self, shard: usize, block: M::Block) {
+        self.unhold(shard, self.segment_cost);
+        let mut free = self.free();
+        if self.is_over() || free.len() as u64 >= 2 * self.reserve_segments() {
+            drop(free);
+            drop(block);
+            self.budget.give(self.segment_cost);
+        } else {
+            free.push(block);
+            self.free_segments.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn set_limit(&self, bytes: u64) {
+        self.budget.limit.store(bytes, Ordering::Relaxed);
+        while self.is_over() {
+            // Bound: the list of free segments.
+            let Some(block) = self.pop_free() else { break };
+            drop(block);
+            self.budget.give(self.segment_cost);
+        }
+    }
+
+    /// Notes bytes as held by a shard.
+    pub(crate) fn hold(&self, shard: usize, bytes: u64) {
+        if let Some(held) = self.held.get(shard) {
+            held.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn unhold(&self, shard: usize, bytes: u64) {
+        if let Some(held) = self.held.get(shard) {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn held(&self, shard: usize) -> u64 {
+        self.held.get(shard).map_or(0, |held| held.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn held_by_all(&self) -> u64 {
+        self.held.iter().map(|held| held.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The shard that holds most.
+    pub(crate) fn fattest(&self) -> usize {
+        (0..self.held.len()).max_by_key(|&shard| self.held(shard)).unwrap_or(0)
+    }
+
+    /// Whether a shard holds no less than its share, give or take what chance explains.
+    pub(crate) fn is_above_share(&self, shard: usize) -> bool {
+        let share = self.held_by_all() / self.held.len() as u64;
+        let slack = (share / 16).max(2 * self.segment_cost);
+        self.held(shard) + slack >= share
+    }
+
+    /// Bytes of values that are in no shard any more but still held by readers.
+    pub(crate) fn pinned(&self) -> u64 {
+        let free = self.free_segments() * self.segment_cost;
+        let known = self.held_by_all() + free + self.reserved();
+        self.budget.used().saturating_sub(known)
+    }
+
+    pub(crate) fn reserved(&self) -> u64 {
+        self.budget.reserved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn free_segments(&self) -> u64 {
+        self.free_segments.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn system_refusals(&self) -> u64 {
+        self.system_refusals.load(Ordering::Relaxed)
+    }
+
+    fn pop_free(&self) -> Option<M::Block> {
+        let block = self.free().pop()?;
+        self.free_segments.fetch_sub(1, Ordering::Relaxed);
+        Some(block)
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<M::Block>> {
+        // A list of blocks is whole after any panic.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Need, Pool};
+    use crate::blocks::Boxed;
+    use crate::geometry::Geometry;
+
+    #[test]
+    fn nothing_is_taken_above_the_limit() {
+        let cut = Geometry::of(0, 1024);
+        let pool = Pool::new(Boxed, 4 * (1024 + 192), &cut);
+        let mut blocks = Vec::new();
+        while let Some(block) = pool.segment(0, Need::Write) {
+            blocks.push(block);
+        }
+        assert_eq!(blocks.len(), 3, "a write leaves one for relief");
+        blocks.extend(pool.segment(0, Need::Relief));
+        assert!(pool.segment(0, Need::Relief).is_none());
+        assert_eq!(pool.available(), 0);
+        pool.take_back(0, blocks.pop().unwrap());
+        assert_eq!(pool.available(), pool.segment_cost());
+        let charge = pool.charge(100, Need::Relief).unwrap();
+        assert_eq!(pool.free_segments(), 0, "the free segment was given up");
+        drop(charge);
+        assert_eq!(pool.budget.used(), 3 * pool.segment_cost());
+        pool.set_limit(10);
+        assert!(pool.is_over());
+        for block in blocks {
+            pool.take_back(0, block);
+        }
+        assert_eq!((pool.budget.used(), pool.held_by_all(), pool.pinned()), (0, 0, 0));
+    }
+}

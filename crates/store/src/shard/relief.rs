@@ -1,0 +1,297 @@
+//! Making room: which segment is given up, and what of it is kept.
+//!
+//! Segment-wise S3-FIFO. New items enter Small, a tenth of the bytes; whoever was used there moves
+//! to Main when its segment's turn comes, the others leave a ghost. In Main, whoever was used since
+//! its last turn gets another one, and one use less. First of all go segments that are dead as a
+//! whole, then those that are mostly dead, which costs no live item.
+//!
+//! Invariants: a segment being drained is in no queue; every victim frees at least a tenth of a
+//! segment, so that relief ends; one call looks at no more records than it was allowed.
+
+use super::{Found, Shard, UnitPlace};
+use crate::blocks::Blocks;
+use crate::class::class_of;
+use crate::heap::{NEVER, Queue};
+use crate::location::{Addressing, Location};
+use crate::time::Now;
+
+/// A segment whose items are being moved or thrown out, record by record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) segment: usize,
+    cursor: usize,
+    kept_bytes: usize,
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// All dead: nothing is kept.
+    Dead,
+    /// Mostly dead: all that lives is kept.
+    Sparse,
+    /// Its turn in its queue.
+    Turn,
+}
+
+/// What became of a live record in a segment that is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Freed,
+    Kept,
+    /// It must be kept and there is no room for it now.
+    Stuck,
+}
+
+/// What relief achieved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Relief {
+    /// Records or large items looked at.
+    pub(crate) looked: usize,
+    /// Dead items freed among them.
+    pub(crate) reclaimed: u32,
+    /// Memory was given back.
+    pub(crate) freed: bool,
+    /// Nothing could be given up.
+    pub(crate) exhausted: bool,
+}
+
+/// Small's share of the bytes is one in this many.
+const SMALL_SHARE: u64 = 10;
+/// Uses in Small that earn a place in Main.
+const PROMOTED_FROM: u8 = 1;
+/// Of a drained segment, survivors may fill this many tenths.
+const KEPT_TENTHS_MAX: usize = 9;
+/// A segment is compacted when at least one in this many of its bytes is dead.
+const SPARSE_SHARE: usize = 2;
+/// Under `-M` nothing else can be won, so less is enough.
+const SPARSE_SHARE_WITHOUT_EVICTION: usize = 8;
+
+impl<M: Blocks> Shard<M> {
+    /// Looks at up to `records_max` records to make room; stops when memory was given back.
+    pub(crate) fn relieve(&mut self, now: Now, records_max: usize) -> Relief {
+        let mut relief = Relief::default();
+        while relief.looked < records_max && !relief.freed && !relief.exhausted {
+            match self.drain.take() {
+                Some(drain) => self.drain_on(drain, now, records_max, &mut relief),
+                None => self.choose(now, &mut relief),
+            }
+        }
+        relief
+    }
+
+    /// Starts on a segment that is dead as a whole, if there is one.
+    pub(super) fn choose_dead(&mut self, now: Now) -> bool {
+        if self.drain.is_some() {
+            return true;
+        }
+        let below = self.flushed_below;
+        let dead = self.heap.segments().find(|(_, segment)| {
+            segment.generation < below || (segment.latest != NEVER && segment.latest <= now.0)
+        });
+        let Some((number, _)) = dead else { return false };
+        self.start(number, Reason::Dead);
+        true
+    }
+
+    fn choose(&mut self, now: Now, relief: &mut Relief) {
+        if self.choose_dead(now) {
+            return;
+        }
+        let share = if self.evict { SPARSE_SHARE } else { SPARSE_SHARE_WITHOUT_EVICTION };
+        let sparsest = self
+            .heap
+            .segments()
+            .filter(|(_, segment)| segment.sealed)
+            .max_by_key(|(_, segment)| segment.dead_bytes());
+        if let Some((number, segment)) = sparsest
+            && segment.dead_bytes() * share >= self.cut.segment_bytes
+        {
+            self.start(number, Reason::Sparse);
+            return;
+        }
+        if !self.evict {
+            relief.exhausted = true;
+            return;
+        }
+        self.ghost.follow(self.index.items(), &self.pool);
+        let total = self.small_bytes + self.main_bytes;
+        let first = if self.small_bytes * SMALL_SHARE > total { Queue::Small } else { Queue::Main };
+        let second = if first == Queue::Small { Queue::Main } else { Queue::Small };
+        match self.pop(first).or_else(|| self.pop(second)) {
+            Some(UnitPlace::Segment(number)) => self.start(number, Reason::Turn),
+            Some(UnitPlace::Large(number)) => self.turn_of_large(number, now, relief),
+            None => relief.exhausted = true,
+        }
+    }
+
+    /// The head of a queue.
+    fn pop(&mut self, queue: Queue) -> Option<UnitPlace> {
+        let line = if queue == Queue::Small { &mut self.small } else { &mut self.main };
+        // Bound: entries are popped.
+        while let Some(unit) = line.pop_front() {
+            if unit.is_valid(&self.heap) {
+                return Some(unit.place);
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, number: usize, reason: Reason) {
+        for open in &mut self.open {
+            if *open == Some(number) {
+                *open = None;
+            }
+        }
+        if let Some(segment) = self.heap.segment_mut(number) {
+            segment.sealed = true;
+            // Its entry in a queue, if it is still there, is void from now on.
+            segment.stamp = 0;
+        }
+        self.drain = Some(Drain { segment: number, cursor: 0, kept_bytes: 0, reason });
+    }
+
+    /// Goes on draining until the segment is empty or the allowance is used up.
+    fn drain_on(&mut self, mut drain: Drain, now: Now, records_max: usize, relief: &mut Relief) {
+        while relief.looked < records_max {
+            let step = self.heap.segment(drain.segment).and_then(|seg| seg.step(drain.cursor));
+            let Some((next, lives)) = step else {
+                self.release(drain.segment);
+                relief.freed = true;
+                return;
+            };
+            relief.looked += 1;
+            if lives {
+                // The item must not give the segment back on its own: it is being drained.
+                self.drain = Some(drain);
+                let location = self.heap.addressing.record(drain.segment, drain.cursor);
+                match self.drain_one(location, &drain, now, relief) {
+                    Fate::Kept => drain.kept_bytes += next - drain.cursor,
+                    Fate::Freed => {}
+                    Fate::Stuck => {
+                        relief.exhausted = true;
+                        return;
+                    }
+                }
+                self.drain = None;
+            }
+            drain.cursor = next;
+        }
+        self.drain = Some(drain);
+    }
+
+    /// Decides on one live record.
+    fn drain_one(
+        &mut self,
+        location: Location,
+        drain: &Drain,
+        now: Now,
+        relief: &mut Relief,
+    ) -> Fate {
+        let hash = self.heap.hash_of(location);
+        let slot = self.index.find(hash, |at| at == location);
+        let (Some((slot, _)), Some(seen)) = (slot, self.heap.see(location, self.newest)) else {
+            debug_assert!(false, "a live record has a slot");
+            return Fate::Freed;
+        };
+        let found = Found { slot, location, seen };
+        if self.death(&seen, now).is_some() {
+            self.reclaim(found);
+            relief.reclaimed += 1;
+            return Fate::Freed;
+        }
+        let counter = self.index.counter(slot);
+        let fits = drain.kept_bytes * 10 < self.cut.segment_bytes * KEPT_TENTHS_MAX;
+        let (keep, to, counter) = match (drain.reason, seen.queue) {
+            (Reason::Dead, _) => (false, seen.queue, 0),
+            (Reason::Sparse, queue) => (true, queue, counter),
+            (Reason::Turn, Queue::Small) => (counter >= PROMOTED_FROM, Queue::Main, 0),
+            (Reason::Turn, Queue::Main) => {
+                (counter > 0 && fits, Queue::Main, counter.saturating_sub(1))
+            }
+        };
+        if keep && self.relocate(found, to, now).is_ok() {
+            self.index.set_counter(slot, counter);
+            let bytes = self.item_bytes(seen.key_bytes, &seen.facts);
+            let counts = self.counters.class(class_of(bytes));
+            match (drain.reason, seen.queue) {
+                (Reason::Turn, Queue::Small) => counts.moves_to_main += 1,
+                (Reason::Turn, Queue::Main) => counts.moves_within_main += 1,
+                _ => {}
+            }
+            return Fate::Kept;
+        }
+        if keep && !self.evict {
+            return Fate::Stuck;
+        }
+        self.evict(found, hash, now);
+        Fate::Freed
+    }
+
+    fn turn_of_large(&mut self, number: usize, now: Now, relief: &mut Relief) {
+        relief.looked += 1;
+        let location = Addressing::large(number);
+        let hash = self.heap.hash_of(location);
+        let slot = self.index.find(hash, |at| at == location);
+        let (Some((slot, _)), Some(seen)) = (slot, self.heap.see(location, self.newest)) else {
+            debug_assert!(false, "a large item has a slot");
+            return;
+        };
+        let found = Found { slot, location, seen };
+        if self.death(&seen, now).is_some() {
+            self.reclaim(found);
+            relief.reclaimed += 1;
+            relief.freed = true;
+            return;
+        }
+        let counter = self.index.counter(slot);
+        if counter == 0 {
+            self.evict(found, hash, now);
+            relief.freed = true;
+            return;
+        }
+        let left = if seen.queue == Queue::Small { 0 } else { counter - 1 };
+        self.index.set_counter(slot, left);
+        let bytes = self.item_bytes(seen.key_bytes, &seen.facts);
+        let class = class_of(bytes);
+        self.counters.left(class, bytes, seen.queue);
+        self.counters.came(class, bytes, Queue::Main);
+        match seen.queue {
+            Queue::Small => self.counters.class(class).moves_to_main += 1,
+            Queue::Main => self.counters.class(class).moves_within_main += 1,
+        }
+        let Some(large) = self.heap.large_mut(number) else { return };
+        large.queue = Queue::Main;
+        let (charged, stamp) = (large.charged, large.stamp);
+        *self.bytes_of(seen.queue) -= charged;
+        *self.bytes_of(Queue::Main) += charged;
+        let place = UnitPlace::Large(number);
+        self.enqueue(Queue::Main, super::Unit { place, stamp });
+    }
+
+    /// Frees a dead item met while looking for room.
+    fn reclaim(&mut self, found: Found) {
+        let bytes = self.item_bytes(found.seen.key_bytes, &found.seen.facts);
+        let counts = self.counters.class(class_of(bytes));
+        counts.reclaimed += 1;
+        counts.expired_unfetched += u64::from(!found.seen.facts.marks.fetched);
+        self.discard(found);
+    }
+
+    /// Throws a live item out.
+    fn evict(&mut self, found: Found, hash: u64, now: Now) {
+        let facts = &found.seen.facts;
+        let bytes = self.item_bytes(found.seen.key_bytes, facts);
+        let used = self.index.counter(found.slot) > 0;
+        let counts = self.counters.class(class_of(bytes));
+        counts.evicted += 1;
+        counts.evicted_nonzero += u64::from(facts.expiry.second().is_some());
+        counts.evicted_time = now.0.saturating_sub(facts.last_access.0);
+        counts.evicted_unfetched += u64::from(!facts.marks.fetched);
+        counts.evicted_active += u64::from(used);
+        if found.seen.queue == Queue::Small {
+            self.ghost.remember(hash);
+        }
+        self.discard(found);
+    }
+}

@@ -1,0 +1,336 @@
+//! Hard days: no memory, too much at once, a limit lowered, everything deleted, everything expired.
+
+use super::{config, get, set, tiny};
+use crate::Store;
+use crate::blocks::{Blocks, Boxed};
+use crate::face::{Refusal, Removal, StoreConfig, Write, WriteMode, Written};
+use crate::geometry::Geometry;
+use crate::time::{Expiry, Now};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const NOW: Now = Now(5000);
+
+fn write(store: &Store, key: &str, how: &Write, value: &[u8]) -> Written {
+    store.write(store.hashed(key.as_bytes()), NOW, how, value).outcome
+}
+
+fn fill(store: &Store, count: u32, value: &[u8]) {
+    for number in 0..count {
+        let written = write(store, &format!("key-{number}"), &set(), value);
+        assert!(matches!(written, Written::Stored { .. }), "{number}: {written:?}");
+    }
+}
+
+fn rest(store: &Store, now: Now) {
+    // Bound: background work ends by itself; a store that never rests would hang here.
+    for _ in 0..1_000_000 {
+        if !store.maintain(now).more {
+            return;
+        }
+    }
+    panic!("background work does not end: {:?}", store.stats());
+}
+
+#[test]
+fn a_value_too_large_is_refused_and_the_old_one_goes() {
+    let store = tiny(StoreConfig { item_bytes_max: 1000, ..config(256 << 10) }, 0, 4096);
+    for mode in [WriteMode::Set, WriteMode::Replace, WriteMode::Append] {
+        write(&store, "k", &set(), b"old");
+        let how = Write { mode, ..set() };
+        assert_eq!(write(&store, "k", &how, &[0; 2000]), Written::TooLarge);
+        assert_eq!(get(&store, b"k", NOW).is_some(), mode != WriteMode::Set);
+        write(&store, "k", &set(), b"old");
+        let refused = store.reserve(store.hashed(b"k"), NOW, &how, 2000);
+        assert_eq!(refused.map(|_| ()), Err(Refusal::TooLarge));
+        assert_eq!(get(&store, b"k", NOW).is_some(), mode != WriteMode::Set);
+    }
+    assert_eq!(
+        write(&store, "k", &set(), &[0; 1000 - 60]),
+        Written::Stored {
+            cas: store.peek(store.hashed(b"k"), NOW, |hit| hit.cas).unwrap(),
+            value_bytes: 940,
+            class: 12,
+        }
+    );
+    store.audit();
+}
+
+#[test]
+fn a_gibibyte_into_64_mebibytes_is_refused() {
+    let config = StoreConfig { item_bytes_max: 1 << 30, ..config(64 << 20) };
+    let store = Store::new(config, Boxed).unwrap();
+    fill(&store, 1000, b"value");
+    let refused = store.reserve(store.hashed(b"giant"), NOW, &set(), (1 << 30) - 100);
+    assert_eq!(refused.map(|_| ()), Err(Refusal::NoMemory));
+    assert_eq!(store.stats().items, 1000, "nothing was thrown out for it");
+    assert_eq!(store.stats().evictions, 0);
+    store.audit();
+}
+
+#[test]
+fn full_without_eviction_refuses_until_something_goes() {
+    let store = tiny(StoreConfig { evict: false, ..config(256 << 10) }, 0, 4096);
+    let mut stored = 0;
+    while let Written::Stored { .. } = write(&store, &format!("key-{stored}"), &set(), &[7; 50]) {
+        stored += 1;
+    }
+    assert!(stored > 1500, "{stored}");
+    assert_eq!(store.stats().evictions, 0);
+    for number in 0..stored {
+        assert!(get(&store, format!("key-{number}").as_bytes(), NOW).is_some());
+    }
+    for number in (0..stored).step_by(2) {
+        let key = format!("key-{number}");
+        store.remove(store.hashed(key.as_bytes()), NOW, None, &Removal::Remove);
+    }
+    let mut again = 0;
+    while let Written::Stored { .. } = write(&store, &format!("new-{again}"), &set(), &[7; 50]) {
+        again += 1;
+    }
+    assert!(again > stored / 3, "holes are won back by compaction: {again} of {stored}");
+    assert_eq!(store.stats().evictions, 0);
+    store.audit();
+}
+
+#[test]
+fn a_lower_limit_gives_memory_back() {
+    let held = Arc::new(AtomicUsize::new(0));
+    let config = StoreConfig { ..config(8 << 20) };
+    let blocks = Counted(Arc::clone(&held));
+    let store = Store::with_geometry(config, Geometry::of(1, 16 << 10), blocks);
+    for number in 0..40_000_u32 {
+        let key = format!("key-{number}");
+        store.write(store.hashed(key.as_bytes()), NOW, &set(), &[1; 150]);
+    }
+    assert!(held.load(Ordering::Relaxed) > 5 << 20);
+    assert!(store.set_memory_limit(2 << 20));
+    for _ in 0..100_000 {
+        if !store.maintain(NOW).more && store.stats().memory_used <= 2 << 20 {
+            break;
+        }
+    }
+    assert!(held.load(Ordering::Relaxed) <= 2 << 20, "{:?}", store.stats());
+    store.audit();
+    assert!(store.set_memory_limit(4 << 20));
+    for number in 0..40_000_u32 {
+        let key = format!("key-{number}");
+        store.write(store.hashed(key.as_bytes()), NOW, &set(), &[1; 150]);
+    }
+    assert!(held.load(Ordering::Relaxed) > 3 << 20);
+    assert_eq!(store.memory_limit(), 4 << 20);
+    store.audit();
+    assert!(!store.set_memory_limit(0));
+    assert!(!store.set_memory_limit(u64::MAX));
+    drop(store);
+    assert_eq!(held.load(Ordering::Relaxed), 0, "nothing leaks");
+}
+
+#[test]
+fn a_delete_storm_gives_memory_back() {
+    let store = tiny(config(8 << 20), 1, 16 << 10);
+    fill(&store, 30_000, &[1; 100]);
+    let held = store.stats();
+    for number in 0..30_000 {
+        let key = format!("key-{number}");
+        let removed = store.remove(store.hashed(key.as_bytes()), NOW, None, &Removal::Remove);
+        assert_eq!(removed.absent, None);
+    }
+    rest(&store, NOW);
+    let stats = store.stats();
+    assert_eq!((stats.items, stats.bytes), (0, 0));
+    assert!(stats.segments_used <= 4, "{stats:?}");
+    assert!(stats.index_bytes < held.index_bytes / 2, "{} {}", stats.index_bytes, held.index_bytes);
+    store.audit();
+}
+
+#[test]
+fn overwriting_one_key_for_ever_throws_nothing_out() {
+    let store = tiny(config(1 << 20), 0, 4096);
+    fill(&store, 2000, &[1; 100]);
+    for number in 0..100_000_u32 {
+        let value = number.to_le_bytes();
+        assert!(matches!(write(&store, "hot", &set(), &value), Written::Stored { .. }));
+    }
+    assert_eq!(get(&store, b"hot", NOW).unwrap(), 99_999_u32.to_le_bytes());
+    assert_eq!(store.stats().evictions, 0, "dead versions are won back first");
+    store.audit();
+}
+
+#[test]
+fn long_keys_with_empty_values_fit() {
+    let store = tiny(config(1 << 20), 1, 4096);
+    for number in 0..10_000_u32 {
+        let mut key = number.to_string();
+        while key.len() < 250 {
+            key.push('k');
+        }
+        assert!(matches!(write(&store, &key, &set(), b""), Written::Stored { .. }));
+        assert_eq!(get(&store, key.as_bytes(), NOW).unwrap(), b"");
+    }
+    assert!(store.stats().items > 3000);
+    store.audit();
+}
+
+#[test]
+fn many_items_dying_in_one_second_are_freed_in_short_steps() {
+    let store = tiny(config(16 << 20), 2, 16 << 10);
+    for number in 0..100_000 {
+        let how = Write { expiry: Expiry::at(NOW.0 + 1), ..set() };
+        write(&store, &format!("key-{number}"), &how, b"gone soon");
+    }
+    let before = store.stats();
+    assert_eq!(before.items, 100_000);
+    let mut steps = 0;
+    while store.stats().items > 0 {
+        let done = store.maintain(Now(NOW.0 + 1));
+        assert!(done.items_checked <= 256, "one step is short");
+        steps += 1;
+        assert!(steps < 3000, "{:?}", store.stats());
+    }
+    let stats = store.stats();
+    assert_eq!(stats.evictions, 0);
+    assert_eq!(stats.expired_unfetched, 100_000);
+    assert!(stats.segments_used <= 12);
+    store.audit();
+}
+
+#[test]
+fn expired_items_between_living_ones_are_swept() {
+    let store = tiny(config(16 << 20), 1, 16 << 10);
+    for number in 0..20_000_u32 {
+        let expiry = if number % 2 == 0 { Expiry::at(NOW.0 + 1000) } else { Expiry::NEVER };
+        write(&store, &format!("key-{number}"), &Write { expiry, ..set() }, b"value");
+    }
+    rest(&store, NOW);
+    assert_eq!(store.stats().items, 20_000);
+    assert_eq!(store.stats().crawler_items_checked, 0, "nothing is looked at before it may be due");
+    rest(&store, Now(NOW.0 + 1000));
+    let stats = store.stats();
+    assert_eq!((stats.items, stats.crawler_reclaimed), (10_000, 10_000));
+    store.audit();
+}
+
+#[test]
+fn a_clock_that_jumps_breaks_nothing() {
+    let store = tiny(config(256 << 10), 0, 4096);
+    let times = [NOW, Now(NOW.0 + 3600), Now(1), Now(u32::MAX), Now(0), NOW];
+    for (round, &now) in times.iter().cycle().take(60).enumerate() {
+        for number in 0..200 {
+            let key = format!("key-{}", (number * 7 + round) % 900);
+            let expiry = Expiry::at(now.0.saturating_add(100));
+            let how = Write { expiry, ..set() };
+            store.write(store.hashed(key.as_bytes()), now, &how, key.as_bytes());
+            let read = get(&store, key.as_bytes(), now);
+            assert_eq!(read.is_some(), !expiry.is_due(now));
+        }
+        store.maintain(now);
+        store.audit();
+    }
+}
+
+#[test]
+fn slow_readers_cannot_pin_all_memory() {
+    let store = tiny(StoreConfig { item_bytes_max: 1 << 20, ..config(4 << 20) }, 0, 16 << 10);
+    let mut lent = Vec::new();
+    let mut refused = 0;
+    for number in 0..200 {
+        let key = format!("key-{number}");
+        let written = write(&store, &key, &set(), &[3; 100_000]);
+        assert!(matches!(written, Written::Stored { .. }), "{number} {written:?}");
+        let hit =
+            store.fetch(store.hashed(key.as_bytes()), NOW, &crate::face::Fetch::default(), |hit| {
+                match hit.value {
+                    crate::face::Value::Chain(chain) => Some(chain.clone()),
+                    crate::face::Value::Inline(_) => None,
+                }
+            });
+        match hit {
+            Ok(chain) => lent.extend(chain),
+            Err(_) => refused += 1,
+        }
+        assert!(store.stats().pinned_bytes <= (4 << 20) / 2);
+    }
+    assert!(refused > 0 && lent.len() > 15, "{} lent, {refused} refused", lent.len());
+    store.audit_with_readers();
+    drop(lent);
+    assert_eq!(store.stats().pinned_bytes, 0);
+    store.audit();
+}
+
+#[test]
+fn stalled_reservations_leave_half_of_memory() {
+    let store = tiny(config(4 << 20), 0, 16 << 10);
+    fill(&store, 5000, &[1; 100]);
+    let mut stalled = Vec::new();
+    while let Ok(reservation) = store.reserve(store.hashed(b"slow"), NOW, &set(), 100_000) {
+        stalled.push(reservation);
+    }
+    assert_eq!(stalled.len(), 20);
+    assert!(store.stats().items > 4000, "{:?}", store.stats());
+    store.audit();
+    let mut one = stalled.pop().unwrap();
+    one.fill(&[9; 60_000]);
+    let short = store.commit(store.hashed(b"slow"), NOW, &set(), one);
+    assert_eq!(short.outcome, Written::NoMemory, "an unfinished value is never stored");
+    drop(stalled);
+    assert_eq!(store.stats().pinned_bytes, 0);
+    store.audit();
+}
+
+#[test]
+fn a_system_without_memory_is_survived() {
+    let store = Store::with_geometry(config(4 << 20), Geometry::of(0, 16 << 10), Poor);
+    let key = store.hashed(b"k");
+    let written = store.write(key, NOW, &set(), b"v");
+    assert_eq!(written.outcome, Written::NoMemory);
+    assert!(store.stats().system_refusals > 0);
+    store.audit();
+}
+
+/// Counts the bytes of living blocks.
+struct Counted(Arc<AtomicUsize>);
+
+struct CountedBlock(Box<[u8]>, Arc<AtomicUsize>);
+
+impl Blocks for Counted {
+    type Block = CountedBlock;
+
+    fn block(&self, bytes: usize) -> Option<CountedBlock> {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Some(CountedBlock(vec![0; bytes].into_boxed_slice(), Arc::clone(&self.0)))
+    }
+
+    fn prefetch(&self, _: &[u8]) {}
+}
+
+impl AsRef<[u8]> for CountedBlock {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for CountedBlock {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for CountedBlock {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
+
+/// A system that has no memory left.
+struct Poor;
+
+impl Blocks for Poor {
+    type Block = Box<[u8]>;
+
+    fn block(&self, _: usize) -> Option<Box<[u8]>> {
+        None
+    }
+
+    fn prefetch(&self, _: &[u8]) {}
+}
