@@ -11,7 +11,6 @@ pub(crate) struct Counters {
     pub(crate) total_items: u64,
     pub(crate) crawler_starts: u64,
     pub(crate) too_large: u64,
-    pub(crate) direct_reclaims: u64,
 }
 
 /// The counts of one size class in a shard.
@@ -32,6 +31,7 @@ pub(crate) struct ClassCounts {
     pub(crate) crawler_items_checked: u64,
     pub(crate) moves_to_main: u64,
     pub(crate) moves_within_main: u64,
+    pub(crate) direct_reclaims: u64,
 }
 
 impl Counters {
@@ -52,14 +52,9 @@ impl Counters {
             crawler_items_checked: 0,
             moves_to_main: 0,
             moves_within_main: 0,
-        };
-        Self {
-            classes: [NONE; CLASSES],
-            total_items: 0,
-            crawler_starts: 0,
-            too_large: 0,
             direct_reclaims: 0,
-        }
+        };
+        Self { classes: [NONE; CLASSES], total_items: 0, crawler_starts: 0, too_large: 0 }
     }
 
     /// The counts of a class, `1..=CLASSES`.
@@ -93,7 +88,6 @@ impl Counters {
         self.total_items = 0;
         self.crawler_starts = 0;
         self.too_large = 0;
-        self.direct_reclaims = 0;
     }
 
     /// Adds to the totals of a store.
@@ -110,12 +104,12 @@ impl Counters {
             stats.crawler_items_checked += counts.crawler_items_checked;
             stats.moves_to_main += counts.moves_to_main;
             stats.moves_within_main += counts.moves_within_main;
+            stats.direct_reclaims += counts.direct_reclaims;
             stats.no_memory += counts.outofmemory;
         }
         stats.total_items += self.total_items;
         stats.crawler_starts = stats.crawler_starts.max(self.crawler_starts);
         stats.too_large += self.too_large;
-        stats.direct_reclaims += self.direct_reclaims;
     }
 
     /// Adds to the statistics of classes; `all[n]` is class `n + 1`.
@@ -140,6 +134,7 @@ impl Counters {
             stats.crawler_items_checked += counts.crawler_items_checked;
             stats.moves_to_main += counts.moves_to_main;
             stats.moves_within_main += counts.moves_within_main;
+            stats.direct_reclaims += counts.direct_reclaims;
         }
     }
 }

@@ -102,6 +102,8 @@ pub struct ClassStats {
     pub moves_to_main: u64,
     /// Items given another round in Main.
     pub moves_within_main: u64,
+    /// Operations that had to throw items out themselves.
+    pub direct_reclaims: u64,
 }
 
 impl ClassStats {

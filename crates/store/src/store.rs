@@ -55,6 +55,8 @@ const AHEAD_RECORDS: usize = 24;
 /// Reservations may take up this part of memory together, so that announced values alone, sent or
 /// not, cannot empty the store.
 const RESERVED_SHARE: u64 = 2;
+/// Digits of the largest number that arithmetic writes.
+const DIGITS_MAX: u32 = 20;
 /// Items that [`Store::size_histogram`] looks at under one lock, about.
 const HISTOGRAM_STEP: usize = 512;
 
@@ -204,13 +206,15 @@ impl<M: Blocks> Store<M> {
         compare: Option<u64>,
         how: &Removal,
     ) -> Looked<Removed> {
-        self.operate(key, now, |shard| shard.remove(key, now, compare, how))
+        let class = class_of(item_size(key.key.len(), 0, 0, true));
+        self.operate(key, now, class, |shard| shard.remove(key, now, compare, how))
             .unwrap_or_else(|absent| Looked { outcome: Removed::NoMemory, absent })
     }
 
     /// `incr`, `decr`, `ma`.
     pub fn step(&self, key: Hashed<'_>, now: Now, how: &Step) -> Looked<Stepped> {
-        self.operate(key, now, |shard| shard.step(key, now, how))
+        let class = class_of(item_size(key.key.len(), DIGITS_MAX, 0, true));
+        self.operate(key, now, class, |shard| shard.step(key, now, how))
             .unwrap_or_else(|absent| Looked { outcome: Stepped::NoMemory, absent })
     }
 
@@ -346,20 +350,24 @@ impl<M: Blocks> Store<M> {
         how: &Write,
         given: &Given<'_, M::Block>,
     ) -> Looked<Written> {
-        self.operate(key, now, |shard| shard.write(key, now, how, given)).unwrap_or_else(|absent| {
-            let mut shard = self.enter(key.hash, now);
-            shard.refuse(key, now, how);
-            shard.count_no_memory(given.class(key.key.len()));
-            Looked { outcome: Written::NoMemory, absent }
-        })
+        let class = given.class(key.key.len());
+        self.operate(key, now, class, |shard| shard.write(key, now, how, given)).unwrap_or_else(
+            |absent| {
+                let mut shard = self.enter(key.hash, now);
+                shard.refuse(key, now, how);
+                shard.count_no_memory(class);
+                Looked { outcome: Written::NoMemory, absent }
+            },
+        )
     }
 
-    /// Does an operation, making room as often as it starves. `Err` = there is no memory; with what
+    /// Does an operation, making room as often as it starves (counted in `class`). `Err` = there is no memory; with what
     /// was found dead on the way.
     fn operate<T>(
         &self,
         key: Hashed<'_>,
         now: Now,
+        class: u8,
         mut operation: impl FnMut(&mut Shard<M>) -> Result<(T, Option<Absent>), Starved>,
     ) -> Result<Looked<T>, Option<Absent>> {
         let mut died = None;
@@ -370,7 +378,7 @@ impl<M: Blocks> Store<M> {
                     self.keep_ahead(&mut shard, key.hash, now);
                     let absent = absent.map(|absent| died.unwrap_or(absent));
                     if tries > 0 {
-                        shard.count_direct();
+                        shard.count_direct(class);
                     }
                     return Ok(Looked { outcome, absent });
                 }

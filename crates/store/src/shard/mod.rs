@@ -196,8 +196,8 @@ impl<M: Blocks> Shard<M> {
     }
 
     /// Counts an operation that had to make room itself.
-    pub(crate) const fn count_direct(&mut self) {
-        self.counters.direct_reclaims += 1;
+    pub(crate) fn count_direct(&mut self, class: u8) {
+        self.counters.class(class).direct_reclaims += 1;
     }
 
     /// Whether a segment is being given up.
