@@ -93,10 +93,12 @@ fn enter(system: &Path) -> Result<()> {
     shell::run(&mut command)
 }
 
-/// Arguments: the system, the toolchain.
+/// Arguments: the system, the toolchain. The system is bound to itself because whoever makes a network
+/// namespace in it wants `/` to be a mount of its own.
 const ENTER: &str = "\
 mkdir -p \"$1/opt/rust\"
 mount --make-rprivate /
+mount --bind \"$1\" \"$1\"
 mount --bind -o ro \"$2\" \"$1/opt/rust\"
 mount --rbind /dev \"$1/dev\"
 mount -t proc proc \"$1/proc\"
