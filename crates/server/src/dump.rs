@@ -190,7 +190,7 @@ impl Format {
     }
 }
 
-/// `key=… exp=… la=… cas=… fetch=… cls=… size=… flags=… ` and a bare newline, which tools split on.
+/// `key= exp= la= cas= fetch= cls= size= flags= ` and a bare newline, which tools split on.
 fn metadump_line(clock: &Clock, item: &Walked<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"key=");
     escape_key(out, item.key);

@@ -11,8 +11,8 @@ pub(crate) const OUTPUT_BYTES_HIGH: usize = 256 * 1024;
 /// Bytes of capacity that a thread's output buffer keeps between turns; more is given back.
 pub(crate) const OUTPUT_KEEP_BYTES: usize = 2 * OUTPUT_BYTES_HIGH;
 
-/// Shared value blocks that one reply queue may point at before it is sent: each is pinned in memory
-/// until then.
+/// Shared value blocks that one reply queue may point at before it is sent: each is pinned in
+/// memory until then.
 pub(crate) const OUTPUT_CHAINS_MAX: usize = 64;
 
 /// Values at least this long go to the socket from where they are, without a copy.
@@ -52,8 +52,8 @@ pub(crate) const DUMP_ITEMS_PER_STEP: usize = 128;
 /// Bytes of a `stats cachedump` reply, as in memcached.
 pub(crate) const CACHEDUMP_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Key prefixes that `stats detail` counts; later ones are counted together. memcached has no bound,
-/// which is a way to fill its memory.
+/// Key prefixes that `stats detail` counts; later ones are counted together. memcached has no
+/// bound, which is a way to fill its memory.
 pub(crate) const PREFIXES_MAX: usize = 4096;
 
 /// Datagrams read from one UDP socket before connections are looked at again.

@@ -242,7 +242,7 @@ mod tests {
 
         #[test]
         fn no_bytes_can_break_a_session(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..64), 0..16)
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..16)
         ) {
             talk(chunks.into_iter());
         }

@@ -33,8 +33,8 @@ pub(crate) struct Listing {
     pub single: bool,
 }
 
-/// Answers some more keys; `true` = the list has ended and `END` is said. `false` = `out` is full, or
-/// others should have their turn first.
+/// Answers some more keys; `true` = the list has ended and `END` is said. `false` = `out` is full,
+/// or others should have their turn first.
 pub(crate) fn get(
     turn: &Turn<'_>,
     access: &Access,
