@@ -8,11 +8,11 @@
 //! ```
 //!
 //! Invariants:
-//! - [`table::GROUPS`] is the only list of options: parsing, help, `kannuki.toml`, `config show` and
-//!   the documentation come from it.
+//! - [`table::GROUPS`] is the only list of options: parsing, help, `kannuki.toml`, `config show`
+//!   and the documentation come from it.
 //! - Nothing here reads a file, the environment or the host; bytes come in, values go out.
-//! - Numbers are read as memcached reads them (`64x` is 64, `x` is 0) where it does so, and a warning
-//!   says what was read; in `kannuki.toml` they are read strictly.
+//! - Numbers are read as memcached reads them (`64x` is 64, `x` is 0) where it does so, and a
+//!   warning says what was read; in `kannuki.toml` they are read strictly.
 
 mod checks;
 pub mod conf_file;

@@ -136,8 +136,8 @@ server does not start with it, because it protects or routes and would not.
 const TEMPLATE_HEAD: &str = "\
 # Settings of `kannuki serve --config FILE`: every option that does something here, with its default
 # or an example. Take the mark away to set one; `kannuki explain NAME` says more about each, and
-# `kannuki config check --config FILE` whether all is well. Sizes may be written \"64m\", times \"30s\".
-# This file is generated.
+# `kannuki config check --config FILE` whether all is well. Sizes may be written \"64m\" and times
+# \"30s\". This file is generated.
 ";
 
 fn help_entry(out: &mut String, spec: &OptionSpec) {
