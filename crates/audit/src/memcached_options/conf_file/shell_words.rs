@@ -1,8 +1,8 @@
 //! The part of a shell's grammar that configuration files use: quotes, backslashes, variables.
 //!
 //! Everything else that a shell would act on (pipes, substitutions, redirections) is a fault, so
-//! that a file never means something else here than where it comes from. Wildcards stay as they are:
-//! `-l *` means every address, though a shell would have listed files.
+//! that a file never means something else here than where it comes from. Wildcards stay as they
+//! are: `-l *` means every address, though a shell would have listed files.
 
 /// What only a shell could understand.
 pub(super) type Fault = String;
