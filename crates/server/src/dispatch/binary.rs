@@ -135,7 +135,8 @@ fn delete(
     let looked = turn.instance.executor.remove(permit, turn.now, compare, &Removal::Remove);
     // A cas that differs is a miss in meta, and nothing here.
     if looked.outcome != Removed::Exists {
-        turn.count_removed(key.as_bytes(), &looked);
+        turn.count_removed(&looked);
+        turn.instance.prefixes.count(key.as_bytes(), Tally::Delete);
     }
     match looked.outcome {
         Removed::Removed { .. } => succeed(asked, 0, out),
@@ -263,6 +264,7 @@ pub(crate) fn set_allowed(
         fail(asked, Status::UnknownCommand, out);
         return false;
     };
+    turn.instance.prefixes.count(key.as_bytes(), Tally::Set);
     let permitted = turn.permit::<action::Write>(access, Some(key.as_bytes()));
     permitted.map_err(|_| fail(asked, Status::Auth, out)).is_ok()
 }

@@ -133,7 +133,6 @@ impl Turn<'_> {
         let size = item_size(key.len(), value_bytes, flags, cas);
         self.count(Counter::CmdSet);
         self.count_class(class_of(size), ClassCounter::CmdSet);
-        self.instance.prefixes.count(key, Tally::Set);
     }
 
     /// A value was refused: counted for text and meta alone, as in memcached.
@@ -240,7 +239,10 @@ fn write_of(turn: &Turn<'_>, set: &Set<'_>) -> Write {
 /// # Errors
 /// When not: the denial is to be answered, the body swallowed.
 pub(crate) fn set_allowed(turn: &Turn<'_>, access: &Access, set: &Set<'_>) -> Result<(), Denial> {
-    turn.permit::<action::Write>(access, Some(set.key.as_bytes())).map(drop)
+    let key = set.key.as_bytes();
+    turn.permit::<action::Write>(access, Some(key)).map(drop)?;
+    turn.instance.prefixes.count(key, Tally::Set);
+    Ok(())
 }
 
 /// Takes memory for a value that arrives in pieces; `None`: refused and answered.
@@ -325,7 +327,8 @@ pub(crate) fn delete(turn: &Turn<'_>, access: &Access, delete: &Delete<'_>, out:
         Err(denial) => return say(delete.noreply, out, |out| deny(&denial, out)),
     };
     let looked = turn.instance.executor.remove(permit, turn.now, None, &Removal::Remove);
-    turn.count_removed(key, &looked);
+    turn.count_removed(&looked);
+    turn.instance.prefixes.count(key, Tally::Delete);
     let removed = matches!(looked.outcome, Removed::Removed { .. });
     let line = if removed { Line::Deleted } else { Line::NotFound };
     say(delete.noreply, out, |out| line.encode(out));
@@ -333,13 +336,12 @@ pub(crate) fn delete(turn: &Turn<'_>, access: &Access, delete: &Delete<'_>, out:
 
 impl Turn<'_> {
     /// The outcome of a plain delete, as counters.
-    pub(super) fn count_removed(&self, key: &[u8], looked: &Looked<Removed>) {
+    pub(super) fn count_removed(&self, looked: &Looked<Removed>) {
         self.count_absent(looked.absent);
         match looked.outcome {
             Removed::Removed { class } => {
                 self.count(Counter::DeleteHits);
                 self.count_class(class, ClassCounter::DeleteHits);
-                self.instance.prefixes.count(key, Tally::Delete);
             }
             _ => self.count(Counter::DeleteMisses),
         }

@@ -184,7 +184,7 @@ fn delete(
         // Marking an item stale is neither a delete hit nor a miss.
         turn.count_absent(looked.absent);
     } else {
-        turn.count_removed(key.as_bytes(), &looked);
+        turn.count_removed(&looked);
     }
     let code = match looked.outcome {
         Removed::Removed { .. } => Code::Hd,
