@@ -1,8 +1,8 @@
 //! What the scripts reach, read off what was sent and what Kannuki answered, never claimed.
 //!
 //! A point is `command: word`. For text commands the words are the replies seen in a step whose
-//! lines all carry that command (`set: CHUNK`), the flags sent (`mg: flag T`), modes (`ms: mode
-//! A`), sub-commands (`stats: settings`) and `noreply`. For binary ones they are the status
+//! lines all carry that command (`set: CHUNK`), the flags sent (`mg: flag=T`), modes
+//! (`ms: mode=A`), sub-commands (`stats: sub=settings`) and `noreply`. For binary ones they are the status
 //! (`bin get: 01`), and `silent` for a quiet request without an answer. Every point of
 //! `required.txt` has to be reached, or be declared out of reach there with the reason.
 
@@ -165,7 +165,7 @@ impl Required {
             }
             let (command, words) = line.split_once(": ").ok_or_else(|| line.to_owned())?;
             for word in words.split(" ").filter(|word| !word.is_empty()) {
-                required.points.push(format!("{command}: {}", word.replace('_', " ")));
+                required.points.push(format!("{command}: {}", word));
             }
         }
         Ok(required)
@@ -203,16 +203,16 @@ fn sent_points(command: &str, words: &[&str]) -> Vec<String> {
             }
             let family = ["stats", "slabs", "lru", "lru_crawler", "extstore", "watch", "shutdown"];
             if family.contains(&command) {
-                points.extend(words.get(1).map(|word| format!("{command}: sub {word}")));
+                points.extend(words.get(1).map(|word| format!("{command}: sub={word}")));
             }
             return points;
         }
     };
     for word in words.iter().skip(first_flag) {
         let (flag, argument) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
-        points.push(format!("{command}: flag {flag}"));
+        points.push(format!("{command}: flag={flag}"));
         if flag == "M" {
-            points.push(format!("{command}: mode {argument}"));
+            points.push(format!("{command}: mode={argument}"));
         }
     }
     points
@@ -268,7 +268,7 @@ fn reply_words(played: &Played) -> BTreeSet<String> {
         if matches!(first, "HD" | "VA") {
             let marks = ["W", "X", "Z"].into_iter();
             let marks = marks.filter(|mark| line.split(' ').any(|word| word == *mark));
-            found.extend(marks.map(|mark| format!("mark {mark}")));
+            found.extend(marks.map(|mark| format!("mark={mark}")));
         }
     }
     found

@@ -16,6 +16,8 @@ pub struct Difference {
     pub facts: String,
     /// Why the servers differ.
     pub because: Because,
+    /// What the quote leaves unsaid.
+    pub note: Option<String>,
     /// `script: label` of the steps, or `script` for counters.
     pub at: Vec<String>,
     /// What Kannuki answers, in the notation of scripts, CAS numbers as `<cas1>`.
@@ -43,6 +45,8 @@ pub enum Because {
     Safer,
     /// The engine underneath is another one.
     Engine,
+    /// The reference leaves it open; the note says what we chose.
+    Free,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +63,9 @@ pub fn load(path: &std::path::Path) -> Result<Vec<Difference>, String> {
     for difference in &file.difference {
         if difference.facts.len() < 12 {
             return Err(format!("{:?}: quotes too little", difference.facts));
+        }
+        if difference.because == Because::Free && difference.note.is_none() {
+            return Err(format!("{:?}: a free choice needs a note", difference.facts));
         }
         if difference.at.is_empty() {
             return Err(format!("{:?}: applies nowhere", difference.facts));

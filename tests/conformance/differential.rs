@@ -142,6 +142,7 @@ const REASONS: &[(Because, &str)] = &[
     (Because::Newer, "memcached changed after 1.6.18"),
     (Because::Safer, "Kannuki does not copy a bug or danger"),
     (Because::Engine, "the engine is another one"),
+    (Because::Free, "the reference leaves it open"),
 ];
 
 const MEMCACHED: Player = Player { program: Program::Memcached, flags: &[] };

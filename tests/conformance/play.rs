@@ -8,7 +8,7 @@ use kannuki_tests::{Server, Wire};
 
 use super::frame;
 use super::notation::Surroundings;
-use super::reply::{self, CasTable, Token};
+use super::reply::{self, Asked, CasTable, Token};
 use super::script::{End, Script, Step};
 use super::stat_policy;
 
@@ -41,17 +41,17 @@ pub fn play(script: &Script, server: &Server) -> Result<Transcript, String> {
         let played = player.step(step);
         replies.push(played.map_err(|why| format!("{}: {:?}: {why}", script.name, step.label))?);
     }
-    let all = statistics(script, server);
+    let all = statistics(script, server).map_err(|why| format!("{}: {why}", script.name))?;
     let counted = |key: &str| stat_policy::COUNTED.contains(&key);
     let counters = all.into_iter().filter(|(key, _)| counted(key)).collect();
     Ok(Transcript { replies, counters })
 }
 
 /// What `stats` says, asked in a protocol the server speaks.
-fn statistics(script: &Script, server: &Server) -> Vec<(String, String)> {
-    let mut wire = server.connect();
+fn statistics(script: &Script, server: &Server) -> Result<Vec<(String, String)>, String> {
+    let mut wire = server.try_connect()?;
     if !script.server_flags.join(" ").contains("-B binary") {
-        return kannuki_tests::stats(&mut wire, "stats");
+        return Ok(kannuki_tests::stats(&mut wire, "stats"));
     }
     let mut request = frame::barrier();
     request[1] = 0x10;
@@ -67,7 +67,7 @@ fn statistics(script: &Script, server: &Server) -> Vec<(String, String)> {
         }
         rest = &rest[response.bytes..];
     }
-    found
+    Ok(found)
 }
 
 struct Player<'s> {
@@ -93,7 +93,7 @@ impl Player<'_> {
         let wire = match self.wires.entry(step.connection.clone()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(self.server.connect())
+                entry.insert(self.server.try_connect()?)
             }
         };
         // A closed connection shows in the reply.
@@ -109,7 +109,7 @@ impl Player<'_> {
                 (take_all(wire), ended)
             }
         };
-        let mut tokens = reply::tokens(&raw, step.sorted, &mut self.cas);
+        let mut tokens = reply::tokens(&raw, step.sorted, &Asked::of(&sent), &mut self.cas);
         if wire.has_ended() {
             tokens.push(Token::Closed);
         } else if !ended {

@@ -2,16 +2,23 @@
 //! that is not bound to differ.
 //!
 //! What may differ, and how it is still compared:
-//! - CAS numbers become `<casN>`, numbered by first appearance on that server: two servers agree
-//!   when the same places show the same or different numbers (start and step mean nothing).
+//! - CAS numbers become `<casN>`, numbered by first appearance of that number for that key on that
+//!   server: two servers agree when the same places show the same or different numbers (start and
+//!   step mean nothing, nor do numbers of different keys).
 //! - times (`t`, `l`, `exp=`, `la=`) may be off by one tick of the clock;
 //! - the version is masked;
 //! - `STAT` values that depend on time, machine or engine keep only their shape.
 
+use std::collections::BTreeMap;
+
 use super::frame::{self, Response};
 
-/// How far two readings of one clock may be apart, in seconds: one tick on either server.
-const CLOCK_SLACK: i64 = 2;
+/// How far two readings of one clock may be apart, in seconds: a tick on either server, and a busy
+/// machine between the step and the next.
+const CLOCK_SLACK: i64 = 3;
+
+/// Times from here on are absolute: no script asks for thirty years.
+const ABSOLUTE_SECONDS_MIN: i64 = 1_000_000_000;
 
 /// A part of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +44,7 @@ pub enum Token {
 /// CAS numbers that one server has shown, in order.
 #[derive(Debug, Default)]
 pub struct CasTable {
-    known: Vec<u64>,
+    known: Vec<(Vec<u8>, u64)>,
     shown_last: Option<u64>,
 }
 
@@ -45,27 +52,59 @@ impl CasTable {
     /// The n-th number, from 1; for 0 the one shown last.
     pub fn get(&self, nth: usize) -> Option<u64> {
         match nth.checked_sub(1) {
-            Some(at) => self.known.get(at).copied(),
+            Some(at) => self.known.get(at).map(|(_, cas)| *cas),
             None => self.shown_last,
         }
     }
 
-    fn token(&mut self, cas: u64) -> Token {
+    fn token(&mut self, key: &[u8], cas: u64) -> Token {
         if cas == 0 {
             return Token::Bytes(b"0".to_vec());
         }
         self.shown_last = Some(cas);
-        let at = self.known.iter().position(|known| *known == cas).unwrap_or_else(|| {
-            self.known.push(cas);
+        let same = |(of, known): &(Vec<u8>, u64)| of == key && *known == cas;
+        let at = self.known.iter().position(same).unwrap_or_else(|| {
+            self.known.push((key.to_vec(), cas));
             self.known.len() - 1
         });
         Token::Cas(at + 1)
     }
 }
 
+/// What the request tells about a reply that does not name its key.
+#[derive(Debug, Default)]
+pub struct Asked {
+    by_opaque: BTreeMap<u32, Vec<u8>>,
+    meta_key: Vec<u8>,
+}
+
+impl Asked {
+    /// Reads it off the bytes of a request.
+    pub fn of(sent: &[u8]) -> Self {
+        let mut asked = Self::default();
+        if sent.first() == Some(&0x80) {
+            let mut rest = sent;
+            // Requests have the layout of responses.
+            while let Some(request) = frame::response(rest) {
+                asked.by_opaque.insert(request.opaque, request.key.to_vec());
+                rest = &rest[request.bytes..];
+            }
+            return asked;
+        }
+        for line in sent.split(|byte| *byte == b'\n') {
+            let mut words = line.split(|byte| *byte == b' ' || *byte == b'\r');
+            let is_meta = matches!(words.next(), Some(b"mg" | b"ms" | b"ma" | b"md"));
+            if let Some(key) = words.next().filter(|_| is_meta) {
+                asked.meta_key = key.to_vec();
+            }
+        }
+        asked
+    }
+}
+
 /// Takes a reply apart. `sorted`: its lines come in no order of their own.
-pub fn tokens(raw: &[u8], sorted: bool, table: &mut CasTable) -> Vec<Token> {
-    let mut reader = Reader { table, tokens: Vec::new() };
+pub fn tokens(raw: &[u8], sorted: bool, asked: &Asked, table: &mut CasTable) -> Vec<Token> {
+    let mut reader = Reader { asked, table, key: Vec::new(), tokens: Vec::new() };
     if raw.first() == Some(&0x81) {
         reader.binary(raw);
     } else if sorted {
@@ -81,7 +120,10 @@ pub fn tokens(raw: &[u8], sorted: bool, table: &mut CasTable) -> Vec<Token> {
 }
 
 struct Reader<'t> {
+    asked: &'t Asked,
     table: &'t mut CasTable,
+    /// Whose CAS number comes next.
+    key: Vec<u8>,
     tokens: Vec<Token>,
 }
 
@@ -108,6 +150,7 @@ impl Reader<'_> {
             }
             [b"VALUE", key, flags, length, cas] => {
                 self.bytes(&[b"VALUE ", *key, b" ", flags, b" ", length, b" "].concat());
+                self.key = key.to_vec();
                 self.cas_and_rest(b"", cas);
                 number(length)
             }
@@ -148,6 +191,8 @@ impl Reader<'_> {
     /// Return flags of meta replies. Keys and opaques begin with `k` and `O`, so that `c`, `t`
     /// and `l` with digits are what they seem.
     fn flags(&mut self, words: &[&[u8]]) {
+        let named = words.iter().skip(1).find_map(|word| trimmed(word).strip_prefix(b"k"));
+        self.key = named.unwrap_or(&self.asked.meta_key).to_vec();
         for (at, word) in words.iter().enumerate() {
             if at > 0 {
                 self.bytes(b" ");
@@ -162,6 +207,8 @@ impl Reader<'_> {
 
     /// `name=value` words of `me` and of metadump.
     fn assignments(&mut self, words: &[&[u8]]) -> Option<usize> {
+        let named = words.first().and_then(|word| word.strip_prefix(b"key="));
+        self.key = named.or(words.get(1).copied()).unwrap_or_default().to_vec();
         for (at, word) in words.iter().enumerate() {
             if at > 0 {
                 self.bytes(b" ");
@@ -182,7 +229,7 @@ impl Reader<'_> {
         let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
         match number(&text[..digits]) {
             Some(cas) => {
-                let token = self.table.token(cas);
+                let token = self.table.token(&self.key, cas);
                 self.push(token);
                 self.bytes(&text[digits..]);
             }
@@ -195,7 +242,11 @@ impl Reader<'_> {
         let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
         match number(&text[..digits]) {
             Some(seconds) => {
-                self.push(Token::Near(seconds));
+                let now = i64::try_from(kannuki_tests::clock::unix_seconds()).unwrap_or(i64::MAX);
+                // Absolute times are compared as distances, so that they can be written down.
+                let distance = seconds >= ABSOLUTE_SECONDS_MIN;
+                self.bytes(if distance { b"now" } else { b"" });
+                self.push(Token::Near(if distance { seconds - now } else { seconds }));
                 self.bytes(&text[digits..]);
             }
             // `-1` is no time: never.
@@ -230,7 +281,8 @@ impl Reader<'_> {
             response.magic, response.data_type, response.status, response.opaque
         );
         self.bytes(head.as_bytes());
-        let cas = self.table.token(response.cas);
+        let key = self.asked.by_opaque.get(&response.opaque).cloned().unwrap_or_default();
+        let cas = self.table.token(&key, response.cas);
         self.push(cas);
         let extras: String = response.extras.iter().map(|byte| format!("{byte:02x}")).collect();
         self.bytes(format!(" ext={extras} key=").as_bytes());
@@ -265,11 +317,12 @@ impl Reader<'_> {
     }
 }
 
-/// The tokens that a written expectation stands for: `<cas1>`, `<~90>`, `<version>`, `<closed>`
-/// and `<unended>` among plain bytes.
+/// The tokens that a written expectation stands for: `<cas1>`, `<~90>`, `now<~90>`,
+/// `<version>`, `<closed>` and `<unended>` among plain bytes.
 pub fn expected(text: &[u8]) -> Vec<Token> {
-    let mut table = CasTable::default();
-    let mut reader = Reader { table: &mut table, tokens: Vec::new() };
+    let (asked, mut table) = (Asked::default(), CasTable::default());
+    let mut reader =
+        Reader { asked: &asked, table: &mut table, key: Vec::new(), tokens: Vec::new() };
     let mut rest = text;
     while let Some(first) = rest.first() {
         let end = rest.iter().position(|byte| *byte == b'>');
@@ -383,16 +436,18 @@ mod tests {
     use super::*;
 
     fn of(raw: &[u8]) -> Vec<Token> {
-        tokens(raw, false, &mut CasTable::default())
+        tokens(raw, false, &Asked::default(), &mut CasTable::default())
     }
 
     #[test]
     fn cas_numbers_are_compared_by_identity() {
         let one = of(b"VALUE a 0 1 17\r\nx\r\nVALUE b 0 1 18\r\ny\r\nEND\r\n");
         let same = of(b"VALUE a 0 1 900\r\nx\r\nVALUE b 0 1 7\r\ny\r\nEND\r\n");
-        let other = of(b"VALUE a 0 1 900\r\nx\r\nVALUE b 0 1 900\r\ny\r\nEND\r\n");
         assert!(agree(&one, &same));
-        assert!(!agree(&one, &other));
+        let changed = of(b"HD c17\r\nHD c18\r\nHD c17\r\n");
+        assert!(agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c5\r\n")));
+        assert!(!agree(&changed, &of(b"HD c5\r\nHD c5\r\nHD c5\r\n")));
+        assert!(!agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c7\r\n")));
         assert!(agree(
             &one,
             &expected(b"VALUE a 0 1 <cas1>\r\nx\r\nVALUE b 0 1 <cas2>\r\ny\r\nEND\r\n")

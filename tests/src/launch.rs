@@ -251,12 +251,18 @@ impl Server {
     ///
     /// When it is refused.
     pub fn connect(&self) -> Wire {
+        self.try_connect().unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// A new connection, or why it was refused.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn try_connect(&self) -> Result<Wire, String> {
         match &self.socket_path {
-            Some(path) => {
-                Wire::unix(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-            }
-            None => Wire::tcp(self.address())
-                .unwrap_or_else(|error| panic!("port {}: {error}", self.port)),
+            Some(path) => Wire::unix(path).map_err(|error| format!("{}: {error}", path.display())),
+            None => Wire::tcp(self.address()).map_err(|error| format!("{}: {error}", self.port)),
         }
     }
 
