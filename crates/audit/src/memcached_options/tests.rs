@@ -194,6 +194,7 @@ fn the_automover_takes_a_value_or_none() {
         assert_eq!(settings(&format!("-o {text}")).number(&engine::SLAB_AUTOMOVE), value);
     }
     assert_eq!(exit_code("-o slab_automove=3"), 1);
+    assert_eq!(exit_code("-o hash_algorithm=md5"), 1);
 }
 
 #[test]

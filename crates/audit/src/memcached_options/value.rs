@@ -10,7 +10,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
 use super::{
     listen::{self, ListenElement},
     problem::{EXIT_PARSE, EXIT_SYSTEM, EXIT_USAGE},
-    spec::{Integer, OptionSpec, Shape, Unit},
+    spec::{Integer, OptionSpec, Shape, Spelling, Unit},
 };
 
 /// Most sizes in a list of slab sizes: memcached has 63 classes.
@@ -72,7 +72,13 @@ pub(super) fn read(spec: &OptionSpec, typed: &[u8], manner: Manner) -> Read {
         Shape::Size { min } => read_size(min, typed).map(plain),
         Shape::Duration => read_quantity(typed, DURATIONS, "30s, 5m, 12h or 7d").map(plain),
         Shape::Character => read_character(typed),
-        Shape::Choice(words) => read_choice(words, typed).map(plain),
+        Shape::Choice(words) => {
+            read_choice(words, typed).map(plain).map_err(|fault| match spec.spelling {
+                // memcached stops at a bad word of `-o` while it parses, at one of `-B` afterwards.
+                Spelling::Suboption { .. } => Fault { exit_code: EXIT_PARSE, ..fault },
+                Spelling::Flag { .. } => fault,
+            })
+        }
         Shape::Text | Shape::Extended => read_text(typed).map(|text| plain(Value::Text(text))),
         Shape::Path => read_path(typed).map(plain),
         Shape::Listen => listen::read(typed).map(|list| plain(Value::Listen(list))),

@@ -59,5 +59,5 @@ option_table! {
         Integer::between(i64::MIN, i64::MAX).in_unit(Unit::Mebibytes).or_bare(0).shape(),
     )
     .value("MB")
-    .warns("memcached ignores it too; use read_buf_mem_limit");
+    .no_effect("memcached ignores it too; use read_buf_mem_limit");
 }
