@@ -26,8 +26,13 @@ pub(crate) struct Geometry {
 const SHARDS_PER_THREAD: usize = 4;
 /// More shards than this are only made where locations need them: each holds open segments.
 const SHARDS_MAX: usize = 256;
-/// Fewer segments in a shard make eviction coarse and open segments a noticeable loss.
+/// Aimed at: about two segments of each shard are open, half drained or free, which is then less
+/// than one percent of memory.
+const SEGMENTS_PER_SHARD: u64 = 256;
+/// Never fewer than this: eviction would be coarse, and open segments a noticeable loss.
 const SEGMENTS_PER_SHARD_MIN: u64 = 64;
+/// Where memory allows: values up to an eighth of it are records, without pieces of their own.
+const SEGMENT_BYTES_WANTED: u64 = 64 << 10;
 /// Below this, the table of segments and the ends of segments would weigh too much.
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Above this, draining one takes long, and nothing is won.
@@ -63,11 +68,14 @@ impl Geometry {
             return Err(BuildError::MemoryTooLarge { most: MEMORY_BYTES_MAX });
         }
         let wanted = config.threads.saturating_mul(SHARDS_PER_THREAD).min(SHARDS_MAX);
-        let fits = memory / (SEGMENTS_PER_SHARD_MIN * SEGMENT_BYTES_MIN);
+        // Small memory is rather cut into few shards than into tiny segments.
+        let fits = memory / (2 * SEGMENTS_PER_SHARD_MIN * SEGMENT_BYTES_WANTED);
         let least = memory.div_ceil(SHARD_BYTES_PLANNED).next_power_of_two();
         let shards = (wanted.next_power_of_two() as u64).min(floor_power(fits)).max(least);
-        let segment = floor_power(memory / (SEGMENTS_PER_SHARD_MIN * shards))
-            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let most = floor_power(memory / (SEGMENTS_PER_SHARD_MIN * shards));
+        let segment = floor_power(memory / (SEGMENTS_PER_SHARD * shards))
+            .clamp(SEGMENT_BYTES_WANTED, SEGMENT_BYTES_MAX)
+            .min(most.max(SEGMENT_BYTES_MIN));
         Ok(Self::of(shards.ilog2(), usize::try_from(segment).unwrap_or(1 << 20)))
     }
 
@@ -119,7 +127,9 @@ mod tests {
             memory = memory / 2 * 3;
         }
         let usual = Geometry::new(&config(64 << 20, 4)).unwrap();
-        assert_eq!((usual.shards(), usual.segment_bytes), (16, 64 << 10));
+        assert_eq!((usual.shards(), usual.segment_bytes), (8, 64 << 10));
+        let large = Geometry::new(&config(4 << 30, 4)).unwrap();
+        assert_eq!((large.shards(), large.segment_bytes), (16, 1 << 20));
     }
 
     #[test]

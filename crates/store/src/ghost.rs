@@ -1,7 +1,7 @@
 //! Fingerprints of items thrown out of Small lately: who comes back is worth a place in Main.
 //!
-//! Rows of sixteen 16-bit fingerprints, each row first in, first out. About 0.6 fingerprints for
-//! each item; the table follows the number of items in coarse steps, row by row in the order of
+//! Rows of sixteen 16-bit fingerprints, each row first in, first out. 0.5 to 0.75 fingerprints
+//! for each item; the table follows the number of items in coarse steps, row by row in the order of
 //! hashes, so that what is remembered survives. A wrong match (2^-12 a look-up) only places one item
 //! too well.
 
@@ -17,6 +17,8 @@ pub(crate) struct Ghost {
 }
 
 const ROW_SLOTS: usize = 16;
+/// Tenths of the number of items that are remembered at least.
+const SHARE_TENTHS: usize = 5;
 const ROW_BYTES: u64 = 2 * ROW_SLOTS as u64;
 
 impl Ghost {
@@ -54,14 +56,14 @@ impl Ghost {
         true
     }
 
-    /// Follows the number of items in steps of a quarter. Without memory it stays as it is.
+    /// Follows the number of items in coarse steps. Without memory it stays as it is.
     pub(crate) fn follow<M: Blocks>(&mut self, items: usize, pool: &Pool<M>) {
-        let wanted = (items * 6 / 10).div_ceil(ROW_SLOTS);
+        let wanted = (items * SHARE_TENTHS / 10).div_ceil(ROW_SLOTS);
         let now = self.rows.len();
-        if wanted <= now && now <= wanted * 2 {
+        if wanted <= now && now <= wanted * 3 / 2 {
             return;
         }
-        let rows = if wanted > now { wanted + wanted / 4 } else { wanted };
+        let rows = if wanted > now { wanted + wanted / 8 } else { wanted };
         // As a write: ghosts must not take the segment that relief needs.
         let Some(charge) = pool.charge(rows as u64 * ROW_BYTES, Need::Write) else { return };
         let mut fresh = Vec::new();

@@ -78,8 +78,8 @@ const LEAF_CHUNKS_MAX: usize = 8;
 const TAG_BITS: u32 = 14;
 /// Prefixes of the directory; with a keyed hash, leaves differ in depth by few bits.
 const DEPTH_MAX: u32 = 26;
-/// Bytes charged for a leaf: itself, its share of a table that grows by doubling, four prefixes.
-const LEAF_COST_BYTES: u64 = 2 * size_of::<Leaf>() as u64 + 16;
+/// Bytes charged for a leaf; the directory is charged apart.
+const LEAF_COST_BYTES: u64 = size_of::<Leaf>() as u64;
 /// Leaves are charged for in steps of this.
 const LEAVES_STEP: usize = 32;
 /// Slabs of free chunks that are kept before one is given back.
@@ -362,8 +362,8 @@ impl<M: Blocks> Index<M> {
 
     fn add_leaf(&mut self, depth: u8, pool: &Pool<M>, need: Need) -> Result<usize, CannotGrow> {
         if self.leaves.len() == self.leaves.capacity() {
-            // Doubling keeps moves rare; the cost of a leaf covers the empty half.
-            let more = self.leaves.len().max(LEAVES_STEP);
+            // By an eighth: moves stay rare and the empty part small.
+            let more = (self.leaves.len() / 8).max(LEAVES_STEP);
             self.charge(more as u64 * LEAF_COST_BYTES, pool, need)?;
             self.leaves.reserve_exact(more);
         }

@@ -31,8 +31,8 @@ pub(super) enum Payload<B> {
 pub(super) enum Cas {
     /// The next one, above this one (0 if there was no item); no field if its place tells it.
     NextAfter(u64),
-    /// The next one, with a field, so that it can be changed in place.
-    NextInField,
+    /// The same with a field, so that it can be changed in place.
+    NextInField(u64),
     /// This one.
     Exactly(u64),
 }
@@ -271,8 +271,10 @@ impl<M: Blocks> Shard<M> {
         true
     }
 
-    /// A cas unique that no place tells.
-    pub(super) const fn take_cas(&mut self) -> u64 {
+    /// A cas unique that no place tells, other than `old`: that may be any number, if a client chose
+    /// it.
+    pub(super) fn take_cas(&mut self, old: u64) -> u64 {
+        self.next_cas += u64::from(self.next_cas == old);
         let cas = self.next_cas;
         self.next_cas += 1;
         cas
@@ -400,7 +402,7 @@ impl<M: Blocks> Shard<M> {
     fn cas_apart(&mut self, cas: Cas) -> u64 {
         match cas {
             Cas::Exactly(cas) => cas,
-            Cas::NextAfter(_) | Cas::NextInField => self.take_cas(),
+            Cas::NextAfter(old) | Cas::NextInField(old) => self.take_cas(old),
         }
     }
 

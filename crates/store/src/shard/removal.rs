@@ -67,7 +67,7 @@ impl<M: Blocks> Shard<M> {
         let facts = Facts { marks, expiry, ..facts };
         let cas = new_cas.map_or(Cas::NextAfter(facts.cas), Cas::Exactly);
         if let Place::Large(_) = self.heap.addressing.place(found.location) {
-            let cas = new_cas.unwrap_or_else(|| self.take_cas());
+            let cas = new_cas.unwrap_or_else(|| self.take_cas(found.seen.facts.cas));
             if self.cas {
                 self.set_cas(found.location, cas);
             }

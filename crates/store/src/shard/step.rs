@@ -60,7 +60,7 @@ impl<M: Blocks> Shard<M> {
         let marks =
             Marks { binary_key: how.binary_key, cas_shown: !key.cas_hidden, ..Marks::default() };
         let facts = Facts { value_bytes: 0, flags: 0, expiry, cas: 0, last_access: now, marks };
-        let cas = how.new_cas.map_or(Cas::NextInField, Cas::Exactly);
+        let cas = how.new_cas.map_or(Cas::NextInField(0), Cas::Exactly);
         let mut buffer = [0; DIGITS_MAX];
         self.scribble(&[digits(value, &mut buffer)]);
         let value_bytes = self.scratch.len() as u32;
@@ -93,7 +93,7 @@ impl<M: Blocks> Shard<M> {
         if let Some(cas) = self.renumber_in_place(&found, &facts, how) {
             return Ok(Stepped::Number { value, cas, expiry, class, created: false });
         }
-        let cas = how.new_cas.map_or(Cas::NextInField, Cas::Exactly);
+        let cas = how.new_cas.map_or(Cas::NextInField(facts.cas), Cas::Exactly);
         let fresh = Fresh { key: key.key, hash: key.hash, facts, cas };
         let payload = if self.is_record(key.key.len(), length) {
             Payload::Scratch
@@ -121,7 +121,7 @@ impl<M: Blocks> Shard<M> {
         }
         let mut cas = 0;
         if self.cas {
-            cas = how.new_cas.unwrap_or_else(|| self.take_cas());
+            cas = how.new_cas.unwrap_or_else(|| self.take_cas(before.cas));
             self.set_cas(found.location, cas);
         }
         let scratch = std::mem::take(&mut self.scratch);
