@@ -93,8 +93,8 @@ fn enter(system: &Path) -> Result<()> {
     shell::run(&mut command)
 }
 
-/// Arguments: the system, the toolchain. The system is bound to itself because whoever makes a network
-/// namespace in it wants `/` to be a mount of its own.
+/// Arguments: the system, the toolchain. The system is bound to itself because whoever makes a
+/// network namespace in it wants `/` to be a mount of its own.
 const ENTER: &str = "\
 mkdir -p \"$1/opt/rust\"
 mount --make-rprivate /

@@ -63,7 +63,8 @@ public final class SpyWork {
         times();
         large();
         utf8();
-        check("get", "stats are read", client.getStats().values().iterator().next().containsKey("pid"), true);
+        Map<String, String> stats = client.getStats().values().iterator().next();
+        check("get", "stats are read", stats.containsKey("pid"), true);
         check("get", "the version too", client.getVersions().size(), 1);
         check("set", "flush", client.flush().get(), true);
         check("get", "has flushed", client.get("kept"), null);
@@ -71,7 +72,8 @@ public final class SpyWork {
 
     private static void check(String topic, String what, Object got, Object wanted) {
         if (!Objects.equals(got, wanted)) {
-            System.out.println("not ok " + topic + ": " + what + ": got " + shown(got) + ", wanted " + shown(wanted));
+            String both = "got " + shown(got) + ", wanted " + shown(wanted);
+            System.out.println("not ok " + topic + ": " + what + ": " + both);
             System.exit(1);
         }
         System.out.println("ok " + topic + ": " + what);
@@ -87,7 +89,8 @@ public final class SpyWork {
         check("get", "it comes back", client.get("a"), "1");
         check("get", "a miss is null", client.get("absent"), null);
         check("set", "add keeps what is there", client.add("a", 0, "2").get(), false);
-        check("set", "replace wants something there", client.replace("absent", 0, "2").get(), false);
+        boolean replaced = client.replace("absent", 0, "2").get();
+        check("set", "replace wants something there", replaced, false);
         check("set", "an empty value", client.set("empty", 0, "").get(), true);
         check("get", "is not a miss", client.get("empty"), "");
         check("set", "an object, with its flags", client.set("long", 0, 42L).get(), true);
@@ -104,18 +107,22 @@ public final class SpyWork {
         for (Map.Entry<String, Object> item : values.entrySet()) {
             client.set(item.getKey(), 0, item.getValue());
         }
-        check("multi-get", "stored without waiting", client.waitForQueues(10, TimeUnit.SECONDS), true);
+        boolean sent = client.waitForQueues(10, TimeUnit.SECONDS);
+        check("multi-get", "stored without waiting", sent, true);
         check("multi-get", "500 come back", client.getBulk(values.keySet()), values);
-        check("multi-get", "misses are left out", client.getBulk("many1", "absent"), Map.of("many1", "value 1"));
+        Map<String, Object> mixed = client.getBulk("many1", "absent");
+        check("multi-get", "misses are left out", mixed, Map.of("many1", "value 1"));
     }
 
     private void cas() throws Exception {
         client.set("cas", 0, "old").get();
         CASValue<Object> before = client.gets("cas");
         check("cas", "gets brings the value", before.getValue(), "old");
-        check("cas", "unchanged: stored", client.cas("cas", before.getCas(), "new"), CASResponse.OK);
-        check("cas", "changed: refused", client.cas("cas", before.getCas(), "late"), CASResponse.EXISTS);
-        check("cas", "absent: told apart", client.cas("absent", before.getCas(), "x"), CASResponse.NOT_FOUND);
+        long number = before.getCas();
+        check("cas", "unchanged: stored", client.cas("cas", number, "new"), CASResponse.OK);
+        check("cas", "changed: refused", client.cas("cas", number, "late"), CASResponse.EXISTS);
+        CASResponse absent = client.cas("absent", number, "x");
+        check("cas", "absent: told apart", absent, CASResponse.NOT_FOUND);
         check("cas", "the winner's value stays", client.get("cas"), "new");
     }
 
@@ -168,7 +175,8 @@ public final class SpyWork {
             value[at] = (byte) (at % 251);
         }
         check("large", "just under 1 MiB", client.set("large", 0, value).get(), true);
-        check("large", "comes back whole", Arrays.equals((byte[]) client.get("large"), value), true);
+        byte[] back = (byte[]) client.get("large");
+        check("large", "comes back whole", Arrays.equals(back, value), true);
         check("large", "2 MiB are refused", storesHuge(), false);
         check("large", "and the next one is served", client.set("after", 0, "x").get(), true);
         check("large", "in step", client.get("after"), "x");

@@ -48,7 +48,8 @@ async function multiGet(client) {
   const stored = await Promise.all(keys.map((key) => client.set(key, `value of ${key}`)));
   check('multi-get', '200 stored in one pipeline', stored.every(Boolean), true);
   const values = await Promise.all(keys.map((key) => text(client, key)));
-  check('multi-get', '200 answered, each with its own', values, keys.map((key) => `value of ${key}`));
+  const wanted = keys.map((key) => `value of ${key}`);
+  check('multi-get', '200 answered, each with its own', values, wanted);
   const mixed = await Promise.all(['many1', 'absent', 'many2'].map((key) => text(client, key)));
   check('multi-get', 'misses between hits', mixed, ['value of many1', null, 'value of many2']);
 }
@@ -99,7 +100,8 @@ async function append(client) {
   const prepended = await perform(client, 0x0f, 'p', '', 'a', null);
   check('append', 'at the start', prepended.header.status, 0);
   check('append', 'both are there', await text(client, 'p'), 'abc');
-  const absent = await client.append('absent', 'x').then(() => 'stored', (error) => error.message);
+  const appending = client.append('absent', 'x');
+  const absent = await appending.then(() => 'stored', (error) => error.message);
   check('append', 'absent: not stored', absent, 'MemJS APPEND: Item not stored');
 }
 
@@ -123,7 +125,8 @@ async function large(client) {
   const value = Buffer.from(Array.from({ length: LARGE }, (_, at) => at % 251));
   check('large', 'just under 1 MiB', await client.set('large', value), true);
   check('large', 'comes back whole', (await client.get('large')).value.equals(value), true);
-  const huge = await client.set('large', Buffer.alloc(2 * 1024 * 1024)).then(() => 'stored', () => 'refused');
+  const setting = client.set('large', Buffer.alloc(2 * 1024 * 1024));
+  const huge = await setting.then(() => 'stored', () => 'refused');
   check('large', '2 MiB are refused', huge, 'refused');
   check('large', 'and the connection goes on', await client.set('after', 'x'), true);
 }
@@ -142,7 +145,9 @@ async function main() {
   for (const part of [basics, multiGet, cas, arithmetic, append, times, large, utf8]) {
     await part(client);
   }
-  const statistics = await new Promise((resolve) => client.stats((error, server, all) => resolve(all)));
+  const statistics = await new Promise((resolve) => {
+    client.stats((error, server, all) => resolve(all));
+  });
   check('get', 'stats are read', Number(statistics.curr_connections) >= 1, true);
   check('set', 'flush', (await client.flush())[`${host}:${port}`], true);
   check('get', 'has flushed', await text(client, 'kept'), null);

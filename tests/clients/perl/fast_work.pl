@@ -44,7 +44,8 @@ check('get', 'is not a miss', $client->get('empty'), '');
 my $bytes = join '', map { chr } 0 .. 127;
 check('set', 'control characters', truth($client->set('bytes', $bytes)), 'yes');
 check('get', 'survive', $client->get('bytes'), $bytes);
-check('set', 'a structure, with its flags', truth($client->set('hash', { list => [1, 2, 3] })), 'yes');
+my $stored = $client->set('hash', { list => [1, 2, 3] });
+check('set', 'a structure, with its flags', truth($stored), 'yes');
 check('get', 'is rebuilt', join(',', @{ $client->get('hash')->{list} }), '1,2,3');
 check('get', 'delete says so', truth($client->delete('a')), 'yes');
 check('get', 'only once', truth($client->delete('a')), 'no');
@@ -106,7 +107,8 @@ check('large', '2 MiB are refused', truth($client->set('large', 'x' x (2 << 20))
 check('large', 'and the next one is served', truth($client->set('after', 'x')), 'yes');
 check('large', 'in step', $client->get('after'), 'x');
 
-my ($key, $value) = ("\x{9375}\x{30ad}\x{30fc}\x{e9}", "\x{95c2}\x{3092}\x{9589}\x{3081} \x{1f510}");
+my $key = "\x{9375}\x{30ad}\x{30fc}\x{e9}";
+my $value = "\x{95c2}\x{3092}\x{9589}\x{3081} \x{1f510}";
 check('utf-8', 'a key and a value', truth($client->set($key, $value)), 'yes');
 check('utf-8', 'come back as they were', truth($client->get($key) eq $value), 'yes');
 check('utf-8', 'among many', truth($client->get_multi($key)->{$key} eq $value), 'yes');

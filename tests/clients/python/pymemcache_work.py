@@ -128,7 +128,8 @@ def utf8(host, port):
     check("utf-8", "come back as they were", client.get(key), value)
     check("utf-8", "among many", client.get_many([key]), {key: value})
     structure = {"list": [1, 2.5, None], "name": value}
-    check("utf-8", "an object, with its flags", client.set("object", structure, noreply=False), True)
+    stored = client.set("object", structure, noreply=False)
+    check("utf-8", "an object, with its flags", stored, True)
     check("utf-8", "is rebuilt", client.get("object"), structure)
     client.close()
 

@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn a_function_runs_from_signature_to_closing_brace() {
-        let text = "trait T {\n    fn a(x: [u8; 2]);\n    fn b()\n    where\n        u8: Copy,\n    {\n    \
-                    }\n}\nfn c(f: fn(u8) -> u8) { f(1); }\n";
+        let text = "trait T {\n    fn a(x: [u8; 2]);\n    fn b()\n    where\n        u8: Copy,\n\
+                    {\n}\n}\nfn c(f: fn(u8) -> u8) { f(1); }\n";
         assert_eq!(of(text), [(2, "b".to_owned(), 5), (8, "c".to_owned(), 1)]);
     }
 

@@ -68,6 +68,7 @@ fn faults(tree: &Tree) -> Vec<Fault> {
     for file in &tree.files {
         names::check_path(file, &mut faults);
         text::check_size(file, &mut faults);
+        text::check_script(file, &mut faults);
         if let Some(source) = &file.source {
             text::check(file, source, &mut faults);
             names::check_definitions(file, source, &mut faults);
@@ -120,6 +121,12 @@ mod tests {
             assert_eq!(found.len(), 1, "{expected}: {found:?}");
             assert!(found[0].contains(expected), "{expected}: {found:?}");
         }
+    }
+
+    #[test]
+    fn scripts_keep_to_the_width_too() {
+        assert_eq!(messages("tests/clients/a.py", &"x".repeat(101)).len(), 1);
+        assert_eq!(messages("tests/clients/a.py", &"x".repeat(100)).len(), 0);
     }
 
     #[test]

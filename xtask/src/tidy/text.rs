@@ -11,6 +11,8 @@ const COLUMNS_MAX: usize = 100;
 const HEAD_COLUMNS_MAX: usize = 120;
 /// A larger file is a blob: it makes every clone pay for ever.
 const FILE_BYTES_MAX: usize = 200 * 1024;
+/// Sources that are not Rust, by the ends of their names.
+const SCRIPTS: [&str; 6] = [".py", ".js", ".php", ".pl", ".java", ".sh"];
 /// How far above an `unsafe` its argument may begin: a long argument is still one screenful.
 const SAFETY_LINES_MAX: usize = 25;
 
@@ -20,6 +22,20 @@ pub(crate) fn check_size(file: &File, faults: &mut Vec<Fault>) {
     if file.bytes.len() > FILE_BYTES_MAX && !is_lock {
         let message = format!("{} bytes, more than {FILE_BYTES_MAX}: no blobs", file.bytes.len());
         faults.push(Fault::new(&file.path, 0, message));
+    }
+}
+
+/// Other languages keep to the same width.
+pub(crate) fn check_script(file: &File, faults: &mut Vec<Fault>) {
+    if !SCRIPTS.iter().any(|ending| file.path.ends_with(ending)) {
+        return;
+    }
+    for (at, line) in String::from_utf8_lossy(&file.bytes).lines().enumerate() {
+        let width = line.chars().count();
+        if width > COLUMNS_MAX {
+            let message = format!("{width} columns: wrap at {COLUMNS_MAX} columns");
+            faults.push(Fault::new(&file.path, at + 1, message));
+        }
     }
 }
 
