@@ -279,12 +279,6 @@ impl Connection {
         idled_out
     }
 
-    /// Nothing is begun and nothing waits to be sent: it can be closed without a loss.
-    #[must_use]
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.unsent.is_empty() && self.inbox.is_empty() && self.session.is_between_commands()
-    }
-
     /// Gives back what the registry was told of.
     pub(crate) fn closed(self, turn: &Turn<'_>) {
         let _ = turn.instance.registry.hold(self.held, 0);

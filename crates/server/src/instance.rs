@@ -94,7 +94,11 @@ impl Instance {
             board: Board::new(config.threads + 1),
             registry: Arc::new(Registry::new(config.connections_max, held_max)),
             prefixes: Prefixes::new(config.prefix_delimiter, config.detail_enabled),
-            control: Control { stopping: AtomicBool::new(false), letterboxes },
+            control: Control {
+                stopping: AtomicBool::new(false),
+                hurrying: AtomicBool::new(false),
+                letterboxes,
+            },
             log,
             echo: Mutex::new(config.echo.clone()),
             accepting: AtomicBool::new(true),
@@ -170,6 +174,7 @@ impl Instance {
 /// Stopping, and who has to hear of it.
 pub(crate) struct Control {
     stopping: AtomicBool,
+    hurrying: AtomicBool,
     letterboxes: Vec<Arc<Letterbox>>,
 }
 
@@ -183,6 +188,18 @@ impl Control {
     /// Tells everybody to finish.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.wake_all();
+    }
+
+    /// Open requests get no more time to finish.
+    #[must_use]
+    pub(crate) fn is_hurrying(&self) -> bool {
+        self.hurrying.load(Ordering::Relaxed)
+    }
+
+    /// Tells everybody to stop at once.
+    pub(crate) fn hurry(&self) {
+        self.hurrying.store(true, Ordering::Relaxed);
         self.wake_all();
     }
 

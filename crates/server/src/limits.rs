@@ -32,6 +32,12 @@ pub(crate) const WRITE_STALL_SECS: u32 = 60;
 /// Seconds that open requests get to finish after SIGTERM.
 pub(crate) const DRAIN_SECS: u32 = 5;
 
+/// Milliseconds between two looks at whether the threads have finished after a signal to stop.
+pub(crate) const FINISH_POLL_MILLIS: u64 = 10;
+
+/// Bytes of a command or reply that `-vv` logs: enough for the longest ordinary line.
+pub(crate) const LOGGED_BYTES_MAX: usize = 512;
+
 /// Connections taken from one listener before the others are looked at.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 

@@ -68,6 +68,12 @@ impl Output {
         self.bytes.len() + self.chain_bytes
     }
 
+    /// The plain bytes behind the first `before` ones queued, as long as no value was shared.
+    #[must_use]
+    pub(crate) fn since(&self, before: usize) -> &[u8] {
+        self.bytes.get(before.saturating_sub(self.chain_bytes)..).unwrap_or_default()
+    }
+
     /// Nothing is left to send.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

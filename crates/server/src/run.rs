@@ -28,7 +28,9 @@ use crate::{
     dispatch::Executor,
     doors::{Doors, describe_inet},
     instance::{Instance, Parts, Rules},
-    limits::{DESCRIPTORS_RESERVED, HOUSEKEEPING_MILLIS, MAINTENANCE_STEPS_PER_ROUND},
+    limits::{
+        DESCRIPTORS_RESERVED, FINISH_POLL_MILLIS, HOUSEKEEPING_MILLIS, MAINTENANCE_STEPS_PER_ROUND,
+    },
     log,
     memory::{Pages, Store},
     registry::{Facts, State},
@@ -95,15 +97,15 @@ fn system<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> StartError {
 /// # Errors
 /// When a socket, a limit or a privilege could not be had: names it and the way out.
 pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
+    // Installed before anybody can connect, so that no signal finds the process unprepared.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
+        .map_err(system("cannot receive signals"))?;
     raise_limits(&config)?;
     let mut doors = Doors::open(&config)?;
     if config.daemonize {
         let keep_output = config.log.verbosity > 0;
         process::daemonize(config.core_dumps, keep_output).map_err(system("cannot detach"))?;
     }
-    // Installed before anybody can know this process, so that no signal finds it unprepared.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
-        .map_err(system("cannot receive signals"))?;
     let pid_file = write_pid_file(&config)?;
     let user = drop_privileges(&config)?;
     if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
@@ -116,12 +118,9 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     let (instance, threads) = start_threads(config, doors)?;
     (hooks.started)(&started);
     notify(&[sd_notify::NotifyState::Ready]);
-    obey(&instance, signals, hooks.reload);
+    obey(&instance, &mut signals, hooks.reload);
     notify(&[sd_notify::NotifyState::Stopping]);
-    for thread in threads {
-        // A thread that panicked has ended the process already in a release build.
-        let _ = thread.join();
-    }
+    finish(&instance, &mut signals, threads);
     if let Some(pid_file) = pid_file.filter(|_| instance.config.daemonize)
         && let Err(error) = pid_file.remove()
     {
@@ -131,6 +130,10 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
 }
 
 fn raise_limits(config: &Config) -> Result<(), StartError> {
+    if config.lock_memory {
+        // Without the right to it the limit stays, and what it means is said when memory is locked.
+        let _ = process::raise_memlock();
+    }
     if config.core_dumps {
         process::raise_core_limit().map_err(system("cannot allow core dumps"))?;
     }
@@ -328,7 +331,7 @@ fn keep_house(instance: &Instance) {
 }
 
 /// Waits for signals and does what they ask, until one asks to stop.
-fn obey(instance: &Arc<Instance>, mut signals: Signals, mut reload: ReloadSource) {
+fn obey(instance: &Arc<Instance>, signals: &mut Signals, mut reload: ReloadSource) {
     for signal in signals.forever() {
         match signal {
             SIGHUP => reload_all(instance, &mut reload),
@@ -341,6 +344,20 @@ fn obey(instance: &Arc<Instance>, mut signals: Signals, mut reload: ReloadSource
                 return instance.control.stop();
             }
         }
+    }
+}
+
+/// Waits for the threads, which give open requests some seconds; a second signal to stop ends that.
+fn finish(instance: &Instance, signals: &mut Signals, threads: Vec<JoinHandle<()>>) {
+    while threads.iter().any(|thread| !thread.is_finished()) {
+        if signals.pending().any(|signal| signal != SIGHUP) {
+            instance.control.hurry();
+        }
+        std::thread::park_timeout(Duration::from_millis(FINISH_POLL_MILLIS));
+    }
+    for thread in threads {
+        // A thread that panicked has ended the process already in a release build.
+        let _ = thread.join();
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     counters::Counter,
     dispatch::{Payload, Turn, admin, binary, classic, classic::Listing, meta},
     dump::{self, Dump},
+    limits::LOGGED_BYTES_MAX,
     memory::Reservation,
     output::Output,
     refusals,
@@ -116,6 +117,7 @@ impl Session {
             if *budget == 0 && self.has_work(rest) {
                 return Progress { used, next: Next::Yield };
             }
+            let replied = out.len();
             let stepped = match std::mem::replace(&mut self.stage, Stage::Commands) {
                 Stage::Keys { listing, rest: length, tail } => {
                     *budget = budget.saturating_sub(1);
@@ -130,6 +132,9 @@ impl Session {
                     self.event(turn, rest, budget, out)
                 }
             };
+            if turn.verbose {
+                self.log_reply(out.since(replied));
+            }
             used += stepped.used;
             if let Some(next) = stepped.next {
                 return Progress { used, next };
@@ -189,6 +194,9 @@ impl Session {
                 turn.counters.add(Counter::Commands, 1);
                 let skipped = decoded.skipped;
                 let head = rest.get(skipped..used).unwrap_or_default();
+                if turn.verbose {
+                    self.log_command(head);
+                }
                 let after = rest.get(used..).unwrap_or_default();
                 let stepped = self.command(turn, &command, head, after, out);
                 Stepped { used: skipped + stepped.used, next: stepped.next }
@@ -203,6 +211,23 @@ impl Session {
                 *budget = budget.saturating_sub(1);
                 Stepped { used, next: violation.closes.then_some(Next::Close) }
             }
+        }
+    }
+
+    /// `-vv`: the line as it came, without its data block, escaped.
+    #[cold]
+    fn log_command(&self, head: &[u8]) {
+        let command = shown(head);
+        tracing::debug!(peer = ?self.access.peer().address(), %command, "received");
+    }
+
+    /// `-vv`: the first line of what is answered, escaped.
+    #[cold]
+    fn log_reply(&self, reply: &[u8]) {
+        if !reply.is_empty() {
+            let line = reply.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            let reply = shown(line);
+            tracing::debug!(peer = ?self.access.peer().address(), %reply, "answered");
         }
     }
 
@@ -377,6 +402,13 @@ impl Session {
             count_bad_block(turn, &command);
         }
     }
+}
+
+/// The start of a line, safe to print.
+fn shown(line: &[u8]) -> String {
+    let (line, rest) = line.split_at_checked(LOGGED_BYTES_MAX).unwrap_or((line, &[]));
+    let more = if rest.is_empty() { "" } else { "..." };
+    format!("{}{more}", line.trim_ascii_end().escape_ascii())
 }
 
 /// A command line without its newline and the blanks before it.

@@ -79,7 +79,8 @@ impl Simulation {
         let mut answer = Vec::new();
         let Some(counters) = self.instance.board.of_thread(0) else { return answer };
         let (instance, rules) = (&self.instance, &*self.rules);
-        let turn = Turn { instance, rules, counters, now: self.instance.clock.now() };
+        let turn =
+            Turn { instance, rules, counters, now: self.instance.clock.now(), verbose: false };
         let mut out = Output::default();
         peer.inbox.extend_from_slice(bytes);
         while !peer.closed {

@@ -30,6 +30,8 @@ pub(crate) const WAKER: u64 = u64::MAX;
 const DOORS: u64 = u64::MAX - 1024;
 /// Generations of a slot: they wrap before their tokens reach those of the doors and the waker.
 const GENERATIONS: u32 = 0x7fff_ffff;
+/// The verbosity from which on commands and replies are logged.
+const VERBOSE: u8 = 2;
 /// How often connections are looked at for being overdue.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -152,11 +154,16 @@ impl Worker {
                 return;
             }
             self.turn(&instance, counters, &events);
-            if self.drain_until.is_some_and(|until| self.open == 0 || until <= instance.clock.now())
-            {
+            if self.is_drained(&instance) {
                 return;
             }
         }
+    }
+
+    /// The server stops, and this thread has nothing or no time left.
+    fn is_drained(&self, instance: &Instance) -> bool {
+        let over = |until| instance.control.is_hurrying() || until <= instance.clock.now();
+        self.drain_until.is_some_and(|until| self.open == 0 || over(until))
     }
 
     /// How long to wait for the next event.
@@ -172,7 +179,8 @@ impl Worker {
 
     fn turn(&mut self, instance: &Instance, counters: &Counters, events: &Events) {
         let rules = Arc::clone(&self.rules);
-        let turn = Turn { instance, rules: &rules, counters, now: instance.clock.now() };
+        let verbose = instance.verbosity() >= VERBOSE;
+        let turn = Turn { instance, rules: &rules, counters, now: instance.clock.now(), verbose };
         let waiting = self.again.len();
         for ready in events.iter() {
             match ready.token {
@@ -256,7 +264,8 @@ impl Worker {
         }
         let mut lent = Lent { scratch: &mut self.scratch, out: &mut self.out };
         let mut fate = act(connection, turn, &mut lent);
-        if self.drain_until.is_some() && fate == Fate::Await && connection.is_at_rest() {
+        // What is half sent when the server stops can never be answered.
+        if self.drain_until.is_some() && fate == Fate::Await {
             fate = Fate::Close;
         }
         let wanted = match fate {

@@ -12,6 +12,7 @@ use std::io;
 use std::ptr::NonNull;
 
 use rustix::mm::{Advice, MapFlags, MlockAllFlags, ProtFlags};
+use rustix::process::Resource;
 
 /// The greatest mapping: Rust's own limit on the size of an object, beyond which pointer
 /// arithmetic inside a slice is undefined.
@@ -124,8 +125,16 @@ pub fn prefetch(bytes: &[u8]) {
 /// Keeps every present and future page of this process in memory, never in swap.
 ///
 /// # Errors
-/// When the limit on locked memory is too low and the process may not exceed it.
+/// When there is a limit on locked memory: what future mappings exceed it by would not be left
+/// unlocked, but refused, and the process would fail long after this call succeeded.
 pub fn lock_all_memory() -> io::Result<()> {
+    if let Some(bytes) = rustix::process::getrlimit(Resource::Memlock).current {
+        let message = format!(
+            "only {bytes} bytes may be locked; start as root or lift the limit (ulimit -l, \
+             LimitMEMLOCK=infinity)"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
     Ok(rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
 }
 

@@ -279,6 +279,16 @@ pub fn nofile() -> u64 {
     rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Lifts the limit on locked memory. To be called while the process is root: what it may not lock
+/// later it could not even map.
+///
+/// # Errors
+/// When the process may not raise it.
+pub fn raise_memlock() -> io::Result<()> {
+    let unlimited = Rlimit { current: None, maximum: None };
+    Ok(rustix::process::setrlimit(Resource::Memlock, unlimited)?)
+}
+
 /// Allows core dumps as large as possible. Returns the limit in bytes; `u64::MAX` is unlimited.
 /// Note that the kernel forbids the dump of a process that changed its user.
 ///

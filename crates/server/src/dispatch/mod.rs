@@ -42,6 +42,8 @@ pub(crate) struct Turn<'t> {
     pub counters: &'t Counters,
     /// The current second.
     pub now: Now,
+    /// Log commands and replies (`-vv`).
+    pub verbose: bool,
 }
 
 impl Turn<'_> {
