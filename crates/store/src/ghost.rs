@@ -11,15 +11,18 @@ use crate::pool::{Charge, Need, Pool};
 /// The ghosts of one shard.
 #[derive(Debug)]
 pub(crate) struct Ghost {
-    rows: Vec<[u16; ROW_SLOTS]>,
+    rows: Vec<Row>,
     charge: Option<Charge>,
     shard: usize,
 }
 
+type Row = [u8; ROW_BYTES];
+
 const ROW_SLOTS: usize = 16;
+const PRINT_BYTES: usize = 2;
+const ROW_BYTES: usize = PRINT_BYTES * ROW_SLOTS;
 /// Tenths of the number of items that are remembered at least.
 const SHARE_TENTHS: usize = 5;
-const ROW_BYTES: u64 = 2 * ROW_SLOTS as u64;
 
 impl Ghost {
     pub(crate) const fn new(shard: usize) -> Self {
@@ -31,28 +34,35 @@ impl Ghost {
         self.charge.as_ref().map_or(0, Charge::bytes)
     }
 
+    /// Where a hash is remembered, if it is: for prefetching.
+    pub(crate) fn near(&self, hash: u64) -> &[u8] {
+        self.row_of(hash).map_or(&[], |row| &self.rows[row])
+    }
+
     /// Remembers a hash.
     pub(crate) fn remember(&mut self, hash: u64) {
         let Some(row) = self.row_of(hash) else { return };
         let row = &mut self.rows[row];
-        row.copy_within(..ROW_SLOTS - 1, 1);
-        row[0] = fingerprint(hash);
+        row.copy_within(..ROW_BYTES - PRINT_BYTES, PRINT_BYTES);
+        row[..PRINT_BYTES].copy_from_slice(&fingerprint(hash));
     }
 
     /// Whether this hash is remembered.
     pub(crate) fn knows(&self, hash: u64) -> bool {
-        self.row_of(hash).is_some_and(|row| self.rows[row].contains(&fingerprint(hash)))
+        let print = fingerprint(hash);
+        self.near(hash).chunks_exact(PRINT_BYTES).any(|held| held == print)
     }
 
     /// Whether this hash is remembered; it is forgotten.
     pub(crate) fn take(&mut self, hash: u64) -> bool {
         let Some(row) = self.row_of(hash) else { return false };
         let row = &mut self.rows[row];
-        let Some(at) = row.iter().position(|&print| print == fingerprint(hash)) else {
+        let print = fingerprint(hash);
+        let Some(at) = row.chunks_exact(PRINT_BYTES).position(|held| held == print) else {
             return false;
         };
-        row.copy_within(at + 1.., at);
-        row[ROW_SLOTS - 1] = 0;
+        row.copy_within((at + 1) * PRINT_BYTES.., at * PRINT_BYTES);
+        row[ROW_BYTES - PRINT_BYTES..].fill(0);
         true
     }
 
@@ -65,7 +75,7 @@ impl Ghost {
         }
         let rows = if wanted > now { wanted + wanted / 8 } else { wanted };
         // As a write: ghosts must not take the segment that relief needs.
-        let Some(charge) = pool.charge(rows as u64 * ROW_BYTES, Need::Write) else { return };
+        let Some(charge) = pool.charge((rows * ROW_BYTES) as u64, Need::Write) else { return };
         let mut fresh = Vec::new();
         if fresh.try_reserve_exact(rows).is_err() {
             return;
@@ -92,13 +102,16 @@ impl Ghost {
 }
 
 /// The newer halves of two rows.
-fn mixed(first: &[u16; ROW_SLOTS], last: &[u16; ROW_SLOTS]) -> [u16; ROW_SLOTS] {
-    std::array::from_fn(|at| if at % 2 == 0 { first[at / 2] } else { last[at / 2] })
+fn mixed(first: &Row, last: &Row) -> Row {
+    let mut row = [0; ROW_BYTES];
+    row[..ROW_BYTES / 2].copy_from_slice(&first[..ROW_BYTES / 2]);
+    row[ROW_BYTES / 2..].copy_from_slice(&last[..ROW_BYTES / 2]);
+    row
 }
 
 /// Never 0, which marks a free place.
-fn fingerprint(hash: u64) -> u16 {
-    (hash & 0xffff).max(1) as u16
+fn fingerprint(hash: u64) -> [u8; PRINT_BYTES] {
+    ((hash & 0xffff).max(1) as u16).to_le_bytes()
 }
 
 #[cfg(test)]

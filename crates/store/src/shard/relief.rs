@@ -34,6 +34,16 @@ enum Reason {
     Turn,
 }
 
+/// A record that is looked at next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    location: Option<Location>,
+    bytes: usize,
+    next: usize,
+    lives: bool,
+    hash: u64,
+}
+
 /// What became of a live record in a segment that is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -56,6 +66,8 @@ pub(crate) struct Relief {
     pub(crate) exhausted: bool,
 }
 
+/// Records looked ahead: as many cache misses as processors overlap, about.
+const AHEAD_MAX: usize = 12;
 /// Small's share of the bytes is one in this many.
 const SMALL_SHARE: u64 = 10;
 /// Uses in Small that earn a place in Main.
@@ -72,7 +84,7 @@ impl<M: Blocks> Shard<M> {
     pub(crate) fn relieve(&mut self, now: Now, records_max: usize) -> Relief {
         let mut relief = Relief::default();
         while relief.looked < records_max && !relief.freed && !relief.exhausted {
-            match self.drain.take() {
+            match self.drain {
                 Some(drain) => self.drain_on(drain, now, records_max, &mut relief),
                 None => self.choose(now, &mut relief),
             }
@@ -152,43 +164,58 @@ impl<M: Blocks> Shard<M> {
     }
 
     /// Goes on draining until the segment is empty or the allowance is used up.
-    fn drain_on(&mut self, mut drain: Drain, now: Now, records_max: usize, relief: &mut Relief) {
+    fn drain_on(&mut self, drain: Drain, now: Now, records_max: usize, relief: &mut Relief) {
+        self.drain = Some(drain);
         while relief.looked < records_max {
-            let step = self.heap.segment(drain.segment).and_then(|seg| seg.step(drain.cursor));
-            let Some((next, lives)) = step else {
+            let mut ahead = [Ahead::default(); AHEAD_MAX];
+            let count = self.look_ahead(&mut ahead[..AHEAD_MAX.min(records_max - relief.looked)]);
+            if count == 0 {
+                self.drain = None;
                 self.release(drain.segment);
                 relief.freed = true;
                 return;
-            };
-            relief.looked += 1;
-            if lives {
-                // The item must not give the segment back on its own: it is being drained.
-                self.drain = Some(drain);
-                let location = self.heap.addressing.record(drain.segment, drain.cursor);
-                match self.drain_one(location, &drain, now, relief) {
-                    Fate::Kept => drain.kept_bytes += next - drain.cursor,
-                    Fate::Freed => {}
-                    Fate::Stuck => {
-                        relief.exhausted = true;
-                        return;
-                    }
-                }
-                self.drain = None;
             }
-            drain.cursor = next;
+            for record in &ahead[..count] {
+                if record.lives && self.drain_one(record, now, relief) == Fate::Stuck {
+                    relief.exhausted = true;
+                    return;
+                }
+                relief.looked += 1;
+                if let Some(drain) = &mut self.drain {
+                    drain.cursor = record.next;
+                }
+            }
         }
-        self.drain = Some(drain);
+    }
+
+    /// Reads the next records and prefetches what deciding on them will touch, so that the misses
+    /// overlap. Returns how many there are.
+    fn look_ahead(&self, ahead: &mut [Ahead]) -> usize {
+        let Some(drain) = &self.drain else { return 0 };
+        let Some(segment) = self.heap.segment(drain.segment) else { return 0 };
+        let mut at = drain.cursor;
+        let mut count = 0;
+        for record in ahead {
+            let Some((next, lives)) = segment.step(at) else { break };
+            let location = self.heap.addressing.record(drain.segment, at);
+            let hash = if lives { self.heap.hash_of(location) } else { 0 };
+            *record = Ahead { location: Some(location), bytes: next - at, next, lives, hash };
+            if lives {
+                self.pool.blocks.prefetch(self.index.home(hash));
+                self.pool.blocks.prefetch(self.ghost.near(hash));
+            }
+            at = next;
+            count += 1;
+        }
+        count
     }
 
     /// Decides on one live record.
-    fn drain_one(
-        &mut self,
-        location: Location,
-        drain: &Drain,
-        now: Now,
-        relief: &mut Relief,
-    ) -> Fate {
-        let hash = self.heap.hash_of(location);
+    fn drain_one(&mut self, record: &Ahead, now: Now, relief: &mut Relief) -> Fate {
+        let (Some(location), Some(drain)) = (record.location, self.drain) else {
+            return Fate::Freed;
+        };
+        let hash = record.hash;
         let slot = self.index.find(hash, |at| at == location);
         let (Some((slot, _)), Some(seen)) = (slot, self.heap.see(location, self.newest)) else {
             debug_assert!(false, "a live record has a slot");
@@ -218,6 +245,9 @@ impl<M: Blocks> Shard<M> {
                 (Reason::Turn, Queue::Small) => counts.moves_to_main += 1,
                 (Reason::Turn, Queue::Main) => counts.moves_within_main += 1,
                 _ => {}
+            }
+            if let Some(drain) = &mut self.drain {
+                drain.kept_bytes += record.bytes;
             }
             return Fate::Kept;
         }

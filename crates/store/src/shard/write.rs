@@ -50,6 +50,8 @@ impl<M: Blocks> Shard<M> {
         how: &Write,
         given: &Given<'_, M::Block>,
     ) -> Result<(Written, Option<crate::face::Absent>), Starved> {
+        // Needed only if the key is new, but then at the same time as the index.
+        self.pool.blocks.prefetch(self.ghost.near(key.hash));
         self.make_room_in_index(key.hash)?;
         let (old, absent) = match self.find(key.key, key.hash, now) {
             Ok(found) => (Some(found), None),
