@@ -34,7 +34,7 @@ const VARIABLES: [&str; 8] = [
 /// Makes the system if it is not there, copies it, and runs both commands in the copy.
 pub(crate) fn run() -> Result<()> {
     ensure!(shell::is_root(), "`cargo xtask fresh` needs root: it makes namespaces and mounts");
-    for program in ["debootstrap", "unshare", "git"] {
+    for program in ["debootstrap", "unshare", "ip", "git"] {
         ensure!(shell::find(program).is_some(), "{program} is missing: apt-get install {program}");
     }
     let folder = shell::target().join("fresh");
@@ -48,8 +48,18 @@ pub(crate) fn run() -> Result<()> {
     let words = ["clone", "--quiet", "--no-hardlinks", "--depth=1"];
     let origin = format!("file://{}", shell::root().display());
     shell::run(Command::new("git").args(words).arg(origin).arg(&clone))?;
-    fs::write(system.join("root/commands"), COMMANDS)?;
-    enter(&system)
+    enter(&system, Network::OfHost, FETCH)?;
+    enter(&system, Network::OwnLoopback, SERVE)?;
+    enter(&system, Network::OfHost, TEST)
+}
+
+/// What a part of the work may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// Package registries, as the host does.
+    OfHost,
+    /// A loopback of its own, on which every port is free.
+    OwnLoopback,
 }
 
 /// The untouched system.
@@ -78,12 +88,16 @@ fn connect(system: &Path) -> Result<()> {
     shell::run(Command::new("cp").args(["--recursive", "--dereference"]).arg(from).arg(to))
 }
 
-/// Runs [`COMMANDS`] in the system, in namespaces that end with it.
-fn enter(system: &Path) -> Result<()> {
+/// Runs a script in the system, in namespaces that end with it.
+fn enter(system: &Path, network: Network, script: &str) -> Result<()> {
+    fs::write(system.join("root/commands"), script)?;
     let sysroot = shell::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-eu", "-c", ENTER, "sh"]);
-    command.arg(system).arg(sysroot.trim()).env_clear();
+    command.args(["--mount", "--pid", "--fork", "--kill-child"]);
+    if network == Network::OwnLoopback {
+        command.arg("--net");
+    }
+    command.args(["sh", "-eu", "-c", ENTER, "sh"]).arg(system).arg(sysroot.trim()).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     for name in VARIABLES {
         if let Some(value) = std::env::var_os(name) {
@@ -94,7 +108,8 @@ fn enter(system: &Path) -> Result<()> {
 }
 
 /// Arguments: the system, the toolchain. The system is bound to itself because whoever makes a
-/// network namespace in it wants `/` to be a mount of its own.
+/// network namespace in it wants `/` to be a mount of its own. Loopback is up already where it is
+/// the host's.
 const ENTER: &str = "\
 mkdir -p \"$1/opt/rust\"
 mount --make-rprivate /
@@ -102,15 +117,16 @@ mount --bind \"$1\" \"$1\"
 mount --bind -o ro \"$2\" \"$1/opt/rust\"
 mount --rbind /dev \"$1/dev\"
 mount -t proc proc \"$1/proc\"
-exec chroot \"$1\" /bin/sh -eu /root/commands
+ip link set lo up
+export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec chroot \"$1\" /bin/sh -eu -c 'cd /root/kannuki; . /root/commands'
 ";
 
-/// What a newcomer types, with checks of what they see.
-const COMMANDS: &str = r#"
-export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /root/kannuki
-if nc -z 127.0.0.1 11211; then echo "port 11211 is in use on this machine"; exit 1; fi
+/// What cargo would fetch by itself in the next part, which has no network.
+const FETCH: &str = "cargo fetch --quiet --locked\n";
 
+/// The first command of the README, with checks of what a newcomer sees.
+const SERVE: &str = r#"
 echo "==> cargo run --release -- serve"
 cargo run --release -- serve >/tmp/stdout 2>/tmp/stderr &
 server=$!
@@ -121,12 +137,19 @@ for second in $(seq 1200); do
     kill -0 "$server" || { cat /tmp/stderr; echo "the server ended"; exit 1; }
     sleep 1
 done
-cat /tmp/stderr
+grep -A 5 '^kannuki listens on' /tmp/stderr || { cat /tmp/stderr; echo "no greeting"; exit 1; }
 case "$answer" in "VERSION "*) ;; *) echo "no VERSION after 20 minutes"; exit 1 ;; esac
+try=$(sed -n 's/^try it *//p' /tmp/stderr)
+echo "==> $try"
+sh -c "$try" | tee /tmp/tried
+grep -q '^world' /tmp/tried || { echo "the line to try it brings no world"; exit 1; }
 kill -TERM "$server"
 wait "$server" || { echo "the server ended with $?"; exit 1; }
 if [ -s /tmp/stdout ]; then echo "serve wrote to stdout:"; cat /tmp/stdout; exit 1; fi
+"#;
 
+/// The second.
+const TEST: &str = r#"
 echo "==> cargo xtask test"
 CI=true cargo xtask test
 "#;
