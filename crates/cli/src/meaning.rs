@@ -74,6 +74,7 @@ pub(crate) fn reload(
     situation: &Situation,
 ) -> Result<Reload, Vec<OptionError>> {
     Ok(Reload {
+        waiting: Vec::new(),
         verbosity: number(settings, &process::VERBOSE),
         udp_trusted: udp_trusted(settings)?,
         exposure: exposure(settings, situation),

@@ -133,6 +133,8 @@ pub struct Reload {
     pub udp_trusted: NetworkList,
     /// New exposure, for connections accepted from now on.
     pub exposure: Exposure,
+    /// Names of settings that have changed too, but only count after a restart.
+    pub waiting: Vec<String>,
 }
 
 /// Values that only `stats settings` shows: as configured, in memcached's own units.

@@ -373,6 +373,10 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
             let replies = ReplyBudget::new(new.udp_trusted);
             instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
             tracing::info!("reloaded");
+            if !new.waiting.is_empty() {
+                let settings = new.waiting.join(", ");
+                tracing::warn!(settings, "changed settings that only count after a restart");
+            }
         }
         Err(error) => tracing::error!(error, "reload failed; the old settings stay in force"),
     }

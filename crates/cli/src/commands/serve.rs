@@ -71,11 +71,26 @@ fn hooks(config: Config, words: Vec<Word>, situation: Situation, loaded: &Loaded
             print::stderr(&greeting::lines(&config, started, &files));
         }
     };
-    Hooks { reload: Box::new(move || reload(&words, &situation)), started: Box::new(started) }
+    let at_start = waits_for_restart(loaded);
+    let reload = move || reload(&words, &situation, &at_start);
+    Hooks { reload: Box::new(reload), started: Box::new(started) }
+}
+
+/// The settings that a reload does not change, each by its name and value.
+fn waits_for_restart(loaded: &Loaded) -> Vec<(String, Option<String>)> {
+    let reloaded = [&VERBOSE, &own_options::UDP_TRUSTED, &own_options::EXPOSURE];
+    let options = own_options::grammar();
+    let lines = loaded.settings.lines(options.options());
+    let lines = lines.filter(|line| reloaded.iter().all(|spec| line.spec.name() != spec.name()));
+    lines.map(|line| (line.spec.name().to_string(), line.value)).collect()
 }
 
 /// Reads words and files again, for SIGHUP.
-fn reload(words: &[Word], situation: &Situation) -> Result<Reload, String> {
+fn reload(
+    words: &[Word],
+    situation: &Situation,
+    at_start: &[(String, Option<String>)],
+) -> Result<Reload, String> {
     let loaded = load::load(words, situation).map_err(|_| String::new())?;
     let describe = |errors: &mut dyn Iterator<Item = &OptionError>| {
         errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -84,7 +99,12 @@ fn reload(words: &[Word], situation: &Situation) -> Result<Reload, String> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    meaning::reload(&loaded.settings, situation).map_err(|errors| describe(&mut errors.iter()))
+    let now = waits_for_restart(&loaded);
+    let changed = now.into_iter().zip(at_start).filter(|(now, before)| now != *before);
+    let waiting = changed.map(|((name, _), _)| name).collect();
+    let reload = meaning::reload(&loaded.settings, situation)
+        .map_err(|errors| describe(&mut errors.iter()))?;
+    Ok(Reload { waiting, ..reload })
 }
 
 fn without_effect(loaded: &Loaded) -> String {
