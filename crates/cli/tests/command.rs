@@ -333,7 +333,7 @@ fn serve_says_six_lines_serves_and_stops() {
 }
 
 #[test]
-fn a_failed_reload_names_the_file_and_the_server_goes_on() {
+fn a_reload_names_what_failed_and_what_waits_and_the_server_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     // The server may have become another user, who must still be able to read the file.
     let toml = write(folder.path(), "kannuki.toml", "port = -1\nverbose = 1\n");
@@ -349,6 +349,10 @@ fn a_failed_reload_names_the_file_and_the_server_goes_on() {
     server.signal(Signal::HUP);
     let line = server.line_with("unknown key `verbos`");
     assert!(line.contains(&toml), "{line}");
+    fs::write(&toml, "port = -1\nverbose = 2\nmemory-limit = 128\n").unwrap();
+    server.signal(Signal::HUP);
+    let line = server.line_with("only count after a restart");
+    assert!(line.contains("memory-limit") && !line.contains("verbose"), "{line}");
 
     let address = try_line.rsplit(" nc ").next().unwrap().replace(' ', ":");
     let mut peer = TcpStream::connect(address).unwrap();
