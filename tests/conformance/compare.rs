@@ -49,10 +49,11 @@ fn compare_step(
     let mut one = tidy(&reference.tokens, step.sorted);
     let mut other = tidy(&candidate.tokens, step.sorted);
     drop_own(&mut other);
+    let apart = reference.at_seconds.abs_diff(candidate.at_seconds);
     let mut expected = None;
     for (index, entry) in entries {
         if let Some(reply) = &entry.reply {
-            if !reply::agree(&one, &other) {
+            if !reply::agree(&one, &other, apart) {
                 used.insert((index, place.to_owned()));
             }
             expected = Some(reply);
@@ -66,12 +67,12 @@ fn compare_step(
             [notation::Piece::Literal(bytes)] => reply::expected(bytes),
             _ => panic!("{place}: write CAS numbers as <cas1>"),
         };
-        if reply::agree(&wanted, &other) {
+        if reply::agree(&wanted, &other, 0) {
             return None;
         }
         return Some(side_by_side(candidate, "declared", &wanted, "kannuki", &other));
     }
-    if reply::agree(&one, &other) {
+    if reply::agree(&one, &other, apart) {
         return None;
     }
     Some(side_by_side(candidate, "memcached", &one, "kannuki", &other))
@@ -236,7 +237,7 @@ fn statistics_apart(left: &str, one: &[Token], right: &str, other: &[Token]) -> 
         let counterpart =
             other.iter().find(|t| matches!(t, Token::Stat { key: k, .. } if k == key));
         if let Some(twin @ Token::Stat { value: theirs, .. }) = counterpart
-            && !reply::token_agrees(token, twin)
+            && !reply::token_agrees(token, twin, 0)
         {
             text.push_str(&format!("  {key}: {left} {value}, {right} {theirs}\n"));
         }
@@ -245,7 +246,7 @@ fn statistics_apart(left: &str, one: &[Token], right: &str, other: &[Token]) -> 
         tokens.iter().filter(|token| !matches!(token, Token::Stat { .. })).cloned().collect()
     };
     let (a, b) = (others(one), others(other));
-    if !reply::agree(&a, &b) {
+    if !reply::agree(&a, &b, 0) {
         text.push_str(&format!(
             "  beside: {left}\n{}  {right}\n{}",
             reply::show(&a),

@@ -119,7 +119,7 @@ fn show(script: &Script, one: &Transcript, other: &Transcript) {
         println!("=== {}: {}", script.name, step.label);
         println!("  sent {}", kannuki_tests::wire::show(&one.replies[at].sent));
         print!("  reference:\n{}", reply::show(&one.replies[at].tokens));
-        if !reply::agree(&one.replies[at].tokens, &other.replies[at].tokens) {
+        if !reply::agree(&one.replies[at].tokens, &other.replies[at].tokens, 0) {
             print!("  candidate:\n{}", reply::show(&other.replies[at].tokens));
         }
     }

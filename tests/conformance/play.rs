@@ -13,10 +13,10 @@ use super::script::{End, Script, Step};
 use super::stat_policy;
 
 /// A server that does not finish an answer by then is taken not to finish it at all.
-const REPLY_BOUND: Duration = Duration::from_secs(8);
+const REPLY_BOUND: Duration = Duration::from_secs(20);
 
-/// A server silent for this long has said all it had to say, where no barrier can be sent.
-const SILENCE: Duration = Duration::from_millis(250);
+/// Where no barrier can be sent and no end is known: long enough for any answer that is due.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What one server did with a script.
 #[derive(Debug)]
@@ -31,11 +31,15 @@ pub struct Played {
     pub sent: Vec<u8>,
     pub raw: Vec<u8>,
     pub tokens: Vec<Token>,
+    /// When the reply was complete, in seconds since the script began: a busy machine may hold up
+    /// one server and not the other.
+    pub at_seconds: u64,
 }
 
 /// Plays `script`; the error names the step that could not be played.
 pub fn play(script: &Script, server: &Server) -> Result<Transcript, String> {
-    let mut player = Player { server, wires: BTreeMap::new(), cas: CasTable::default() };
+    let (wires, cas) = (BTreeMap::new(), CasTable::default());
+    let mut player = Player { server, wires, cas, since: Since::now() };
     let mut replies = Vec::new();
     for step in &script.steps {
         let played = player.step(step);
@@ -56,7 +60,7 @@ fn statistics(script: &Script, server: &Server) -> Result<Vec<(String, String)>,
     let mut request = frame::barrier();
     request[1] = 0x10;
     wire.send([request, frame::barrier()].concat());
-    until(&mut wire, |bytes| barrier_response(bytes).is_some());
+    until(&mut wire, REPLY_BOUND, |bytes| barrier_response(bytes).is_some());
     let raw = take_all(&mut wire);
     let mut found = Vec::new();
     let mut rest = raw.as_slice();
@@ -74,6 +78,7 @@ struct Player<'s> {
     server: &'s Server,
     wires: BTreeMap<String, Wire>,
     cas: CasTable,
+    since: Since,
 }
 
 impl Surroundings for CasTable {
@@ -103,9 +108,16 @@ impl Player<'_> {
         }
         let (raw, ended) = match &step.end {
             End::Barrier => until_barrier(wire, step, &sent),
-            End::Settle => (until_silence(wire), true),
+            End::Quiet => {
+                until(wire, QUIET, |_| false);
+                (take_all(wire), true)
+            }
+            End::Close => {
+                let closed = until(wire, REPLY_BOUND, |_| false);
+                (take_all(wire), closed)
+            }
             End::Until(end) => {
-                let ended = until(wire, |bytes| bytes.ends_with(end));
+                let ended = until(wire, REPLY_BOUND, |bytes| bytes.ends_with(end));
                 (take_all(wire), ended)
             }
         };
@@ -115,7 +127,8 @@ impl Player<'_> {
         } else if !ended {
             tokens.push(Token::Unended);
         }
-        Ok(Played { sent, raw, tokens })
+        let at_seconds = self.since.elapsed().as_secs();
+        Ok(Played { sent, raw, tokens, at_seconds })
     }
 }
 
@@ -123,7 +136,7 @@ fn until_barrier(wire: &mut Wire, step: &Step, sent: &[u8]) -> (Vec<u8>, bool) {
     if step.is_binary() {
         let _ = wire.try_send(&frame::barrier());
         let mut end = 0;
-        let ended = until(wire, |bytes| match barrier_response(bytes) {
+        let ended = until(wire, REPLY_BOUND, |bytes| match barrier_response(bytes) {
             Some(at) => {
                 end = at;
                 true
@@ -139,7 +152,7 @@ fn until_barrier(wire: &mut Wire, step: &Step, sent: &[u8]) -> (Vec<u8>, bool) {
     // The script's own `mn` commands answer as the barrier does.
     let own = sent.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"mn")).count();
     let _ = wire.try_send(b"mn\r\n");
-    let ended = until(wire, |bytes| {
+    let ended = until(wire, REPLY_BOUND, |bytes| {
         let at_line_start = bytes.ends_with(b"\nMN\r\n") || bytes == b"MN\r\n";
         at_line_start && bytes.split(|byte| *byte == b'\n').filter(|l| *l == b"MN\r").count() > own
     });
@@ -163,23 +176,18 @@ fn barrier_response(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads until `done`, the end of the stream or the bound.
-fn until(wire: &mut Wire, mut done: impl FnMut(&[u8]) -> bool) -> bool {
+fn until(wire: &mut Wire, bound: Duration, mut done: impl FnMut(&[u8]) -> bool) -> bool {
     let since = Since::now();
     loop {
         if done(wire.unread()) {
             return true;
         }
-        let left = REPLY_BOUND.saturating_sub(since.elapsed());
+        let left = bound.saturating_sub(since.elapsed());
         if wire.has_ended() || left.is_zero() {
             return false;
         }
         wire.fill(left);
     }
-}
-
-fn until_silence(wire: &mut Wire) -> Vec<u8> {
-    while wire.fill(SILENCE) {}
-    take_all(wire)
 }
 
 fn take_all(wire: &mut Wire) -> Vec<u8> {

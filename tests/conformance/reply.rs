@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 
 use super::frame::{self, Response};
 
-/// How far two readings of one clock may be apart, in seconds: a tick on either server, and a busy
-/// machine between the step and the next.
-const CLOCK_SLACK: i64 = 3;
+/// How far two readings of one clock may be apart, in seconds: a tick on either server, and one
+/// between its answer and our reading it.
+const CLOCK_SLACK: u64 = 3;
 
 /// Times from here on are absolute: no script asks for thirty years.
 const ABSOLUTE_SECONDS_MIN: i64 = 1_000_000_000;
@@ -28,6 +28,8 @@ pub enum Token {
     Cas(usize),
     /// A time.
     Near(i64),
+    /// Some time: only in what is declared.
+    SomeTime,
     Version,
     /// One statistic; only the shape of a loose one counts.
     Stat {
@@ -318,7 +320,7 @@ impl Reader<'_> {
 }
 
 /// The tokens that a written expectation stands for: `<cas1>`, `<~90>`, `now<~90>`,
-/// `<version>`, `<closed>` and `<unended>` among plain bytes.
+/// `<~>` (any time), `<version>`, `<closed>` and `<unended>` among plain bytes.
 pub fn expected(text: &[u8]) -> Vec<Token> {
     let (asked, mut table) = (Asked::default(), CasTable::default());
     let mut reader =
@@ -350,20 +352,22 @@ fn named_token(name: &[u8]) -> Option<Token> {
         b"closed" => Some(Token::Closed),
         b"unended" => Some(Token::Unended),
         [b'c', b'a', b's', nth @ ..] => number(nth).map(Token::Cas),
+        b"~" => Some(Token::SomeTime),
         [b'~', seconds @ ..] => number(seconds).map(Token::Near),
         _ => None,
     }
 }
 
-/// True when two replies say the same.
-pub fn agree(one: &[Token], other: &[Token]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| token_agrees(a, b))
+/// True when two replies say the same; `apart` is how many seconds lie between them.
+pub fn agree(one: &[Token], other: &[Token], apart: u64) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| token_agrees(a, b, apart))
 }
 
 /// True when two tokens say the same.
-pub fn token_agrees(one: &Token, other: &Token) -> bool {
+pub fn token_agrees(one: &Token, other: &Token, apart: u64) -> bool {
     match (one, other) {
-        (Token::Near(a), Token::Near(b)) => (a - b).abs() <= CLOCK_SLACK,
+        (Token::Near(a), Token::Near(b)) => a.abs_diff(*b) <= CLOCK_SLACK + apart,
+        (Token::SomeTime, Token::Near(_)) => true,
         (
             Token::Stat { key, value, loose },
             Token::Stat { key: other_key, value: other_value, .. },
@@ -386,6 +390,7 @@ pub fn show(tokens: &[Token]) -> String {
             Token::Bytes(bytes) => kannuki_tests::wire::show(bytes).replace("\\n", "\\n\n"),
             Token::Cas(nth) => format!("<cas{nth}>"),
             Token::Near(seconds) => format!("<~{seconds}>"),
+            Token::SomeTime => "<~>".to_owned(),
             Token::Version => "<version>".to_owned(),
             Token::Stat { key, value, .. } => format!("STAT {key} {value}\n"),
             Token::Closed => "<closed>".to_owned(),
@@ -409,6 +414,7 @@ pub fn notated(tokens: &[Token]) -> Option<String> {
             }
             Token::Cas(nth) => text.push_str(&format!("<cas{nth}>")),
             Token::Near(seconds) => text.push_str(&format!("<~{seconds}>")),
+            Token::SomeTime => text.push_str("<~>"),
             Token::Version => text.push_str("<version>"),
             Token::Closed => text.push_str("<closed>"),
             Token::Unended => text.push_str("<unended>"),
@@ -443,35 +449,36 @@ mod tests {
     fn cas_numbers_are_compared_by_identity() {
         let one = of(b"VALUE a 0 1 17\r\nx\r\nVALUE b 0 1 18\r\ny\r\nEND\r\n");
         let same = of(b"VALUE a 0 1 900\r\nx\r\nVALUE b 0 1 7\r\ny\r\nEND\r\n");
-        assert!(agree(&one, &same));
+        assert!(agree(&one, &same, 0));
         let changed = of(b"HD c17\r\nHD c18\r\nHD c17\r\n");
-        assert!(agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c5\r\n")));
-        assert!(!agree(&changed, &of(b"HD c5\r\nHD c5\r\nHD c5\r\n")));
-        assert!(!agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c7\r\n")));
+        assert!(agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c5\r\n"), 0));
+        assert!(!agree(&changed, &of(b"HD c5\r\nHD c5\r\nHD c5\r\n"), 0));
+        assert!(!agree(&changed, &of(b"HD c5\r\nHD c6\r\nHD c7\r\n"), 0));
         assert!(agree(
             &one,
-            &expected(b"VALUE a 0 1 <cas1>\r\nx\r\nVALUE b 0 1 <cas2>\r\ny\r\nEND\r\n")
+            &expected(b"VALUE a 0 1 <cas1>\r\nx\r\nVALUE b 0 1 <cas2>\r\ny\r\nEND\r\n"),
+            0
         ));
     }
 
     #[test]
     fn data_that_looks_like_a_reply_is_not_masked() {
-        assert!(!agree(&of(b"VA 6\r\nHD c17\r\n"), &of(b"VA 6\r\nHD c18\r\n")));
-        assert!(!agree(&of(b"HD Oc17\r\n"), &of(b"HD Oc18\r\n")));
+        assert!(!agree(&of(b"VA 6\r\nHD c17\r\n"), &of(b"VA 6\r\nHD c18\r\n"), 0));
+        assert!(!agree(&of(b"HD Oc17\r\n"), &of(b"HD Oc18\r\n"), 0));
     }
 
     #[test]
     fn times_may_be_a_tick_apart() {
-        assert!(agree(&of(b"HD t90\r\n"), &of(b"HD t89\r\n")));
-        assert!(!agree(&of(b"HD t90\r\n"), &of(b"HD t80\r\n")));
-        assert!(!agree(&of(b"HD t-1\r\n"), &of(b"HD t1\r\n")));
-        assert!(!agree(&of(b"HD c0\r\n"), &of(b"HD c5\r\n")));
+        assert!(agree(&of(b"HD t90\r\n"), &of(b"HD t89\r\n"), 0));
+        assert!(!agree(&of(b"HD t90\r\n"), &of(b"HD t80\r\n"), 0));
+        assert!(!agree(&of(b"HD t-1\r\n"), &of(b"HD t1\r\n"), 0));
+        assert!(!agree(&of(b"HD c0\r\n"), &of(b"HD c5\r\n"), 0));
     }
 
     #[test]
     fn statistics_keep_order_and_names() {
-        assert!(agree(&of(b"STAT pid 5\r\n"), &of(b"STAT pid 6\r\n")));
-        assert!(!agree(&of(b"STAT pid 5\r\n"), &of(b"STAT pid x\r\n")));
-        assert!(!agree(&of(b"STAT cmd_get 5\r\n"), &of(b"STAT cmd_get 6\r\n")));
+        assert!(agree(&of(b"STAT pid 5\r\n"), &of(b"STAT pid 6\r\n"), 0));
+        assert!(!agree(&of(b"STAT pid 5\r\n"), &of(b"STAT pid x\r\n"), 0));
+        assert!(!agree(&of(b"STAT cmd_get 5\r\n"), &of(b"STAT cmd_get 6\r\n"), 0));
     }
 }

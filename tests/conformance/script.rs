@@ -8,7 +8,8 @@
 //! -- label                  a step begins; its lines go out in one write
 //! on second                 ... on this connection (first use opens it; default `main`)
 //! wait 1.2                  ... after this many seconds
-//! settle                    ... reply ends when the server falls silent (default: at a barrier)
+//! quiet                     ... reply is what comes within a second (default: up to a barrier)
+//! closes                    ... reply ends when the server closes
 //! until END\r\n             ... reply ends with these bytes
 //! sort                      ... lines of the reply come in no order of their own
 //! shut                      ... then our sending side ends
@@ -48,7 +49,8 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Barrier,
-    Settle,
+    Quiet,
+    Close,
     Until(Vec<u8>),
 }
 
@@ -147,7 +149,8 @@ impl Script {
                 }
                 step.wait_seconds = seconds;
             }
-            "settle" => step.end = End::Settle,
+            "quiet" => step.end = End::Quiet,
+            "closes" => step.end = End::Close,
             "until" => match notation::parse(rest)?.as_slice() {
                 [Piece::Literal(bytes)] if !bytes.is_empty() => {
                     step.end = End::Until(bytes.clone());

@@ -7,10 +7,12 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::{self, net::UnixListener, process::CommandExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -313,7 +315,7 @@ impl Drop for Server {
     }
 }
 
-/// A TCP and UDP port that nobody on loopback uses now.
+/// A TCP and UDP port that nobody on loopback uses now and no other test process is given.
 ///
 /// # Panics
 ///
@@ -328,11 +330,27 @@ pub fn free_port() -> u16 {
         let Ok(port) = u16::try_from(candidate) else { continue };
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-        if tcp.is_ok() && udp.is_ok() {
+        if tcp.is_ok() && udp.is_ok() && claim(port) {
             return port;
         }
     }
     panic!("no free port");
+}
+
+/// Claims a port against other test processes until this one ends, by a name that the kernel gives
+/// to one socket at a time. Between our look at a port and the server's bind nothing else protects
+/// it.
+fn claim(port: u16) -> bool {
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let name = format!("kannuki-tests-port-{port}");
+    let address = unix::net::SocketAddr::from_abstract_name(name);
+    match address.and_then(|address| UnixListener::bind_addr(&address)) {
+        Ok(listener) => {
+            CLAIMS.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+            true
+        }
+        Err(_) => false,
+    }
 }
 
 fn open_to_all(path: &Path) {
