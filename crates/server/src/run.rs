@@ -301,10 +301,13 @@ fn udp_doors(
         let mut facts = Facts::new(descriptor, address, None, State::Read, now);
         facts.datagram = true;
         let registered = Arc::new(instance.registry.register_socket(facts));
-        for share in &mut shares {
+        let Some((first, others)) = shares.split_first_mut() else { continue };
+        for share in others {
             let socket = socket.try_clone().map_err(system("cannot share a UDP socket"))?;
             share.push(DatagramDoor { socket, dialect, registered: Arc::clone(&registered) });
         }
+        // The registered descriptor stays open: its number is not given to a connection.
+        first.push(DatagramDoor { socket, dialect, registered });
     }
     Ok(shares)
 }
