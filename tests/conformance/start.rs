@@ -99,6 +99,8 @@ fn an_unknown_user_is_67() {
     let flags = ["-u", "nobody-of-this-name"];
     assert_eq!(exit_code(Program::Kannuki, &flags), Some(67));
     assert_eq!(exit_code(Program::KannukiAsMemcached, &flags), Some(67));
+    // Said before the process detaches: afterwards nobody would hear of it.
+    assert_eq!(exit_code(Program::Kannuki, &["-d", flags[0], flags[1]]), Some(67));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Starting, waiting for signals, stopping.
 //!
-//! Order of the start, each step needing the one before: limits, sockets (with the rights of the
-//! start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready".
+//! Order of the start, each step needing the one before: user, limits, sockets (with the rights of
+//! the start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready".
 
 use std::{
     io,
@@ -97,6 +97,8 @@ fn system<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> StartError {
 /// # Errors
 /// When a socket, a limit or a privilege could not be had: names it and the way out.
 pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
+    // Before the start detaches: whoever typed the name shall see that it is wrong.
+    let user = find_user(&config)?;
     // Installed before anybody can connect, so that no signal finds the process unprepared.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
         .map_err(system("cannot receive signals"))?;
@@ -107,14 +109,14 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
         process::daemonize(config.core_dumps, keep_output).map_err(system("cannot detach"))?;
     }
     let pid_file = write_pid_file(&config)?;
-    let user = drop_privileges(&config)?;
+    drop_privileges(&config, user.as_ref())?;
     if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
         doors.open_unix(unix, &config)?;
     }
     if let Some(path) = &config.port_file {
         doors.write_ports(path)?;
     }
-    let started = started(&doors, user);
+    let started = started(&doors, user.map(|user| user.name));
     let (instance, threads) = start_threads(config, doors)?;
     (hooks.started)(&started);
     notify(&[sd_notify::NotifyState::Ready]);
@@ -157,21 +159,24 @@ fn write_pid_file(config: &Config) -> Result<Option<PidFile>, StartError> {
     })
 }
 
-fn drop_privileges(config: &Config) -> Result<Option<String>, StartError> {
+/// Whom to become; `None` = stay who started, who is not root or was not asked to change.
+fn find_user(config: &Config) -> Result<Option<User>, StartError> {
     let Some(name) = config.user.as_deref().filter(|_| process::is_root()) else {
         return Ok(None);
     };
-    let refused = |error: PrivilegeError| match error {
+    User::find(name).map(Some).map_err(|error| match error {
         PrivilegeError::UnknownUser(name) => StartError::UnknownUser(name),
         error => StartError::System(error.to_string()),
-    };
-    let user = User::find(name).map_err(refused)?;
+    })
+}
+
+fn drop_privileges(config: &Config, user: Option<&User>) -> Result<(), StartError> {
+    let Some(user) = user else { return Ok(()) };
     if let Some(path) = &config.log.file {
         // If this fails, opening the log will say why.
-        let _ = make_log_file(path, &user);
+        let _ = make_log_file(path, user);
     }
-    process::drop_privileges(&user).map_err(refused)?;
-    Ok(Some(user.name))
+    process::drop_privileges(user).map_err(|error| StartError::System(error.to_string()))
 }
 
 /// Makes a missing log file for the user to come, where that user could not: in `/var/log`, as
