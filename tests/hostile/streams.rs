@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kannuki_tests::Launch;
+
 use super::victim::Victim;
 
 const MIB: u64 = 1 << 20;
@@ -187,6 +189,24 @@ fn a_half_closed_socket_gets_its_answers() {
     let end = String::from_utf8_lossy(&said[said.len() - 40..]).into_owned();
     assert!(end.contains("END\r\nVERSION "), "{end:?}");
     victim.is_well(32 * MIB);
+}
+
+/// On a UNIX socket a hang-up shows at once, while commands sent before it still wait for their turn.
+#[test]
+fn what_was_sent_before_a_hang_up_is_done() {
+    const SETS: usize = 1000;
+    let server = Launch::kannuki().on_unix_socket().start();
+    let sets = (0..SETS).map(|at| format!("set k{at} 0 0 1 noreply\r\nx\r\n"));
+    server.connect().send(sets.collect::<String>());
+    let all = ("curr_items".to_owned(), SETS.to_string());
+    let mut wire = server.connect();
+    for _ in 0..500 {
+        if kannuki_tests::stats(&mut wire, "stats").contains(&all) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("sets were lost");
 }
 
 #[test]

@@ -235,11 +235,24 @@ impl Worker {
     }
 
     fn ready(&mut self, turn: &Turn<'_>, token: u64, ready: Readiness) {
+        if self.waits_for_its_turn(token) {
+            // The peer has hung up. What it sent before is executed first, as if it were there.
+            return;
+        }
         if ready.writable {
             self.with(turn, token, Connection::writable);
         } else if ready.readable {
             self.with(turn, token, Connection::readable);
         }
+    }
+
+    /// Whether the connection has commands left over from its last turn; only a hang-up is reported
+    /// of it, and it is found again when they are done.
+    fn waits_for_its_turn(&self, token: u64) -> bool {
+        let (slot, generation) = parts_of(token);
+        let place = self.slots.get(slot as usize);
+        place
+            .is_some_and(|place| place.generation == generation && place.interest == Interest::NONE)
     }
 
     fn door(&mut self, turn: &Turn<'_>, token: u64) {
