@@ -86,10 +86,12 @@ impl Output {
         self.len() - self.sent >= OUTPUT_BYTES_HIGH || self.chains.len() >= OUTPUT_CHAINS_MAX
     }
 
-    /// Bytes that this queue holds in memory of its own or keeps pinned.
+    /// Bytes that this queue holds in memory of its own. Shared values are the store's, which
+    /// bounds what its readers keep pinned: counted here too, a value longer than the bound on
+    /// buffers could never be sent.
     #[must_use]
     pub(crate) fn held(&self) -> u64 {
-        (self.bytes.capacity() + self.chain_bytes) as u64
+        self.bytes.capacity() as u64
     }
 
     /// The unsent pieces in order, as many as fit.
