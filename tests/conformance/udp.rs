@@ -233,6 +233,28 @@ fn quit_over_udp_ends_nothing() {
     assert!(client.ask(2, b"version\r\n").starts_with(b"VERSION "));
 }
 
+/// A reply is a well-formed request too: two servers that answered each other's `ERROR` would never
+/// stop, and one datagram with a forged sender would be enough to set them going.
+#[test]
+fn a_reply_is_never_answered() {
+    let dual = start(Program::Kannuki);
+    let client = Client::to(dual.udp);
+    for reply in [&b"ERROR\r\n"[..], b"END\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n", b"5\r\n", b"\r\n"]
+    {
+        client.send(1, reply);
+    }
+    client.stays_silent();
+    assert!(client.ask(2, b"version\r\n").starts_with(b"VERSION "));
+}
+
+#[test]
+fn udp_sockets_are_listed_among_the_connections() {
+    let dual = start(Program::Kannuki);
+    let mut wire = dual.server.connect();
+    let listed = kannuki_tests::stats(&mut wire, "stats conns");
+    assert!(listed.iter().any(|(key, _)| key.ends_with(":UDP")), "{listed:?}");
+}
+
 #[test]
 fn udp_is_off_by_default() {
     let server = Launch::kannuki().start();

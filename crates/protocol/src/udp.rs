@@ -3,7 +3,10 @@
 //! Invariants: a request is exactly one datagram; a reply is cut into as few datagrams as carry it,
 //! numbered from 0, every one with the same count.
 
-use crate::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_HEADER_BYTES, DATAGRAMS_MAX};
+use crate::{
+    binary::MAGIC_REQUEST,
+    limits::{DATAGRAM_BYTES_MAX, DATAGRAM_HEADER_BYTES, DATAGRAMS_MAX},
+};
 
 /// Payload of one datagram of a reply, in bytes.
 pub const DATAGRAM_PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_BYTES;
@@ -43,12 +46,18 @@ impl Frame {
     }
 }
 
-/// A request: its id and payload. `None` means drop it silently: no payload, or not alone. Sequence
-/// and reserved bytes of a request mean nothing.
+/// A request: its id and payload. `None` means drop it silently: not alone, no payload, or one that
+/// begins as no command does. Sequence and reserved bytes of a request mean nothing.
+///
+/// Every command begins with a lower-case letter or the magic byte of binary requests, and no reply
+/// does. So a reply is never answered: else one datagram with a forged sender would set two servers
+/// on each other, each answering the other's `ERROR` for ever.
 #[must_use]
 pub fn request(datagram: &[u8]) -> Option<(u16, &[u8])> {
     let (frame, payload) = Frame::parse(datagram)?;
-    if frame.count != 1 || payload.is_empty() { None } else { Some((frame.request_id, payload)) }
+    let first = payload.first()?;
+    let is_command = first.is_ascii_lowercase() || *first == MAGIC_REQUEST;
+    if frame.count != 1 || !is_command { None } else { Some((frame.request_id, payload)) }
 }
 
 /// Cuts a reply into datagrams: header and piece of each, in order. `None` if it needs more than a
@@ -96,6 +105,7 @@ impl ExactSizeIterator for Datagrams<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reply::text::Line;
 
     #[test]
     fn requests_of_several_or_empty_datagrams_are_dropped() {
@@ -105,6 +115,20 @@ mod tests {
         assert_eq!(request(&[0, 7, 0, 0, 0, 1, 0, 0]), None);
         assert_eq!(request(&[0, 7, 0]), None);
         assert_eq!(request(&[]), None);
+    }
+
+    #[test]
+    fn a_reply_is_no_request() {
+        let framed = |payload: &[u8]| [&[0, 7, 0, 0, 0, 1, 0, 0], payload].concat();
+        for line in Line::ALL {
+            assert_eq!(request(&framed(line.bytes())), None, "{line:?}");
+        }
+        for reply in [&b"VALUE k 0 1\r\n"[..], b"HD\r\n", b"7\r\n", b"\x81\x00", b"\r\n", b" get"] {
+            assert_eq!(request(&framed(reply)), None, "{}", reply.escape_ascii());
+        }
+        for command in [&b"get k\r\n"[..], b"mn\r\n", b"\x80\x0a"] {
+            assert!(request(&framed(command)).is_some(), "{}", command.escape_ascii());
+        }
     }
 
     #[test]
