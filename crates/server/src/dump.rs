@@ -11,7 +11,7 @@ use kannuki_guard::{Access, Denial, Response, action};
 use kannuki_protocol::{
     base64,
     command::Classes,
-    reply::{escape_key, text::Line},
+    reply::{escape_key, fits_a_line, text::Line},
 };
 use kannuki_store::{
     face::{Cursor, Walked},
@@ -172,7 +172,7 @@ impl Format {
             Self::Metadump => metadump_line(clock, item, out),
             Self::Mgdump => mgdump_line(item, out),
             Self::Cachedump { items_left, bytes_left } => {
-                if *items_left == 0 || item.binary_key {
+                if *items_left == 0 || is_binary(item) {
                     return;
                 }
                 let before = out.len();
@@ -211,10 +211,16 @@ fn metadump_line(clock: &Clock, item: &Walked<'_>, out: &mut Vec<u8>) {
     ));
 }
 
+/// Whether the key is listed as base64 or not at all: it was sent so, or came by the binary
+/// protocol, where nothing marks it, and would forge lines of the listing.
+fn is_binary(item: &Walked<'_>) -> bool {
+    item.binary_key || !fits_a_line(item.key)
+}
+
 /// `mg KEY` or `mg BASE64 b`.
 fn mgdump_line(item: &Walked<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"mg ");
-    if item.binary_key {
+    if is_binary(item) {
         base64::encode(out, item.key);
         out.extend_from_slice(b" b\r\n");
     } else {

@@ -14,9 +14,11 @@ use std::{
     },
 };
 
+use kannuki_protocol::reply::{escape_key, fits_a_line};
+
 use crate::limits::PREFIXES_MAX;
 
-/// Where prefixes beyond the bound are counted. No key can be called so: it holds a blank.
+/// Where prefixes beyond the bound are counted. No text key can be called so: it holds a blank.
 const REST: &[u8] = b"(all others)";
 
 /// What happened to a key.
@@ -107,7 +109,11 @@ impl Prefixes {
         let mut out = Vec::new();
         for (prefix, counts) in lines {
             out.extend_from_slice(b"PREFIX ");
-            out.extend_from_slice(prefix);
+            if **prefix == *REST || fits_a_line(prefix) {
+                out.extend_from_slice(prefix);
+            } else {
+                escape_key(&mut out, prefix);
+            }
             let mut line = String::new();
             // Writing to a String cannot fail.
             let _ = write!(
@@ -140,6 +146,11 @@ mod tests {
         );
         prefixes.reset();
         assert!(prefixes.dump().is_empty());
+        prefixes.count(b"a\r\nEND\r\n:1", Tally::Set);
+        assert_eq!(
+            String::from_utf8(prefixes.dump()).unwrap(),
+            "PREFIX a%0D%0AEND%0D%0A get 0 hit 0 set 1 del 0\r\n"
+        );
     }
 
     #[test]

@@ -275,6 +275,26 @@ mod tests {
         }
     }
 
+    /// A key of the binary protocol may hold line ends. Shown as it is, it would end a listing and
+    /// forge the reply to the next command.
+    #[test]
+    fn no_key_forges_a_line() {
+        let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
+        let mut binary = simulation.connect().unwrap();
+        let set =
+            b"\x80\x01\0\x06\x08\0\0\0\0\0\0\x0f\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0a\r\nEN\rv";
+        assert_eq!(simulation.feed(&mut binary, set).get(6..8), Some(&[0, 0][..]));
+        let mut peer = simulation.connect().unwrap();
+        let mut ask =
+            |line: &str| String::from_utf8(simulation.feed(&mut peer, line.as_bytes())).unwrap();
+        assert_eq!(ask("lru_crawler mgdump all\r\n"), "OK\r\nmg YQ0KRU4N b\r\nEN\r\n");
+        assert_eq!(ask("mg YQ0KRU4N b k v\r\n"), "VA 1 kYQ0KRU4N b\r\nv\r\n");
+        assert!(ask("me YQ0KRU4N b\r\n").starts_with("ME YQ0KRU4N exp=-1 "));
+        for class in 0..=63 {
+            assert_eq!(ask(&format!("stats cachedump {class} 0\r\n")), "END\r\n");
+        }
+    }
+
     #[test]
     fn an_item_dies_in_its_second() {
         let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();

@@ -21,6 +21,13 @@ pub fn escape_key(out: &mut Vec<u8>, key: &[u8]) {
     }
 }
 
+/// Whether a key can stand in a line as it is. Every text key can; a key of the binary protocol or
+/// in base64 may hold a blank or a line end, and would forge what follows it.
+#[must_use]
+pub fn fits_a_line(key: &[u8]) -> bool {
+    memchr::memchr2(b' ', b'\n', key).is_none()
+}
+
 /// Appends a decimal number.
 pub(crate) fn decimal(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());

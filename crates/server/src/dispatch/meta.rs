@@ -7,6 +7,7 @@ use kannuki_protocol::{
     limits::KEY_BYTES_MAX,
     meta::{Meta, MetaVerb},
     reply::{
+        fits_a_line,
         meta::{self as reply, Answer, Code, Debug},
         text::Line,
     },
@@ -55,7 +56,7 @@ fn debug(turn: &Turn<'_>, access: &Access, key: Key<'_>, out: &mut Vec<u8>) -> R
     let found = turn.instance.executor.read(permit, now, &how, |hit| {
         let debug = Debug {
             key: key.as_bytes(),
-            base64_key: hit.binary_key,
+            base64_key: hit.binary_key || !fits_a_line(key.as_bytes()),
             ttl_secs: secs_left(hit.expiry, now),
             last_access_secs: secs_since(hit.last_access, now),
             cas: hit.cas,
@@ -81,10 +82,12 @@ fn get(
 ) -> Result<(), Denial> {
     let now = turn.now;
     let flags = &asked.flags;
-    let key = Some(key.as_bytes());
     let executor = &turn.instance.executor;
+    // A key that only base64 can say is never shown otherwise, however it was stored.
+    let unfit = asked.key.is_some_and(|key| key.is_base64()) && !fits_a_line(key.as_bytes());
+    let key = Some(key.as_bytes());
     let show = |hit: &Hit<'_, Chain>| {
-        show_hit(asked, hit, now, out);
+        show_hit(asked, hit, unfit, now, out);
         (hit.class, hit.created.then_some(hit.absent))
     };
     let found = if flags.ttl.is_some() || flags.vivify.is_some() {
@@ -131,7 +134,7 @@ fn fetch_of(turn: &Turn<'_>, asked: &Meta<'_>) -> Fetch {
     }
 }
 
-fn show_hit(asked: &Meta<'_>, hit: &Hit<'_, Chain>, now: Now, out: &mut Output) {
+fn show_hit(asked: &Meta<'_>, hit: &Hit<'_, Chain>, unfit: bool, now: Now, out: &mut Output) {
     let flags = &asked.flags;
     let expiry = if flags.ttl_before_return { hit.expiry } else { hit.expiry_before };
     let answer = Answer {
@@ -141,7 +144,7 @@ fn show_hit(asked: &Meta<'_>, hit: &Hit<'_, Chain>, now: Now, out: &mut Output) 
         last_access_secs: secs_since(hit.last_access, now),
         size: value_len(&hit.value),
         ttl_secs: secs_left(expiry, now),
-        base64_key: hit.binary_key,
+        base64_key: hit.binary_key || unfit,
         token_sent: hit.lease.token_sent,
         stale: hit.lease.stale,
         won: hit.lease.won,
