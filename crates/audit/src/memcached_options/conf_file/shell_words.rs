@@ -92,6 +92,9 @@ fn take_escaped<'t>(text: &'t [u8], word: &mut Vec<u8>, escapes: fn(u8) -> bool)
     rest
 }
 
+/// Longest value that variables may grow to, in bytes. Linux takes no longer argument.
+const EXPANDED_BYTES_MAX: usize = 128 * 1024;
+
 /// After a `$`: `NAME` or `{NAME}`.
 fn take_variable<'t>(
     text: &'t [u8],
@@ -111,6 +114,10 @@ fn take_variable<'t>(
     };
     let value = lookup(name)
         .ok_or_else(|| format!("the variable {} has no value here", name.escape_ascii()))?;
+    // Each variable may stand for two of the one before: thirty lines would fill the memory.
+    if word.len().saturating_add(value.len()) > EXPANDED_BYTES_MAX {
+        return Err(format!("a value grows beyond {EXPANDED_BYTES_MAX} bytes"));
+    }
     word.extend_from_slice(&value);
     Ok(rest)
 }
@@ -153,6 +160,14 @@ mod tests {
         assert!(words("$(id)").is_err());
         assert!(words("${PORT:-1}").is_err());
         assert!(words("$").is_err());
+    }
+
+    #[test]
+    fn variables_cannot_fill_the_memory() {
+        let half = vec![b'x'; EXPANDED_BYTES_MAX / 2];
+        let lookup = |_: &[u8]| Some(half.clone());
+        assert_eq!(split(b"$A$A", &lookup).unwrap(), [vec![b'x'; EXPANDED_BYTES_MAX]]);
+        assert!(split(b"$A$A$A", &lookup).unwrap_err().contains("grows beyond"));
     }
 
     #[test]
