@@ -271,6 +271,7 @@ mod stranger {
     use super::*;
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Requests sent as a stranger: enough for every kind, few enough for any machine.
     const REQUESTS_MAX: usize = 64;
@@ -284,11 +285,14 @@ mod stranger {
 
     impl Cable {
         fn lay() -> Self {
-            // One test process, one cable; the name fits the 15 bytes of an interface.
-            let id = std::process::id() % 100_000;
-            let net = u8::try_from(id % 250).unwrap();
-            let server = Ipv4Addr::new(10, 213, net, 1);
-            let stranger = Ipv4Addr::new(10, 213, net, 2);
+            static LAID: AtomicU32 = AtomicU32::new(0);
+            // Cables of other processes and of this one have other names, which fit the 15 bytes
+            // of an interface, and other networks.
+            let id = std::process::id() * 8 + LAID.fetch_add(1, Ordering::Relaxed) % 8;
+            let (high, low) =
+                (u8::try_from(id / 64 % 250).unwrap(), u8::try_from(id % 64).unwrap());
+            let server = Ipv4Addr::new(10, 213, high, low * 4 + 1);
+            let stranger = Ipv4Addr::new(10, 213, high, low * 4 + 2);
             let cable = Self { name: format!("kn{id}"), server, stranger };
             let name = &cable.name;
             ip(&format!("netns add {name}"));
