@@ -191,7 +191,7 @@ fn a_half_closed_socket_gets_its_answers() {
     victim.is_well(32 * MIB);
 }
 
-/// On a UNIX socket a hang-up shows at once, while commands sent before it still wait for their turn.
+/// On a UNIX socket a hang-up shows at once, while commands sent before it still wait their turn.
 #[test]
 fn what_was_sent_before_a_hang_up_is_done() {
     const SETS: usize = 1000;
