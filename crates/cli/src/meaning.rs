@@ -36,6 +36,7 @@ pub(crate) fn config(
         listens: if unix.is_some() { Vec::new() } else { listens(settings, dialect) },
         unix,
         inherit_sockets: true,
+        dialect,
         exposure: reload.exposure,
         udp_trusted: reload.udp_trusted,
         backlog: number(settings, &listening::LISTEN_BACKLOG),

@@ -14,14 +14,14 @@ use std::{
 };
 
 use kannuki_guard::{Access, Denial, Peer};
-use kannuki_protocol::{Dialect, reply::text::Line};
+use kannuki_protocol::Dialect;
 use kannuki_sys::{
     poller::{Events, Interest, Poller},
     socket::{Listener, PeerAddress, Stream, Trouble},
 };
 
 use crate::{
-    connection::Arrival,
+    connection::{Arrival, Connection},
     counters::{Counter, Counters},
     doors::{describe, describe_inet},
     instance::Instance,
@@ -39,7 +39,7 @@ pub(crate) struct Acceptor {
     threads: Vec<Arc<Letterbox>>,
     next: usize,
     poller: Poller,
-    refused_logged: u32,
+    logged_at: u32,
 }
 
 struct Open {
@@ -72,7 +72,7 @@ impl Acceptor {
             open.push(Open { listener, dialect, address, _registered });
         }
         let listeners = open;
-        Ok(Self { instance, letterbox, listeners, threads, next: 0, poller, refused_logged: 0 })
+        Ok(Self { instance, letterbox, listeners, threads, next: 0, poller, logged_at: 0 })
     }
 
     /// Accepts until the server stops.
@@ -84,7 +84,7 @@ impl Acceptor {
         while !instance.control.is_stopping() {
             if let Err(error) = self.poller.wait(&mut events, None) {
                 tracing::error!(%error, "cannot wait for connections any longer");
-                return instance.control.stop();
+                return instance.control.fail();
             }
             for ready in events.iter() {
                 match usize::try_from(ready.token) {
@@ -107,7 +107,9 @@ impl Acceptor {
                     Trouble::WouldBlock => return,
                     Trouble::Closed | Trouble::Interrupted => {}
                     Trouble::Exhausted | Trouble::Other => {
-                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        if self.may_log() {
+                            tracing::warn!(%error, "cannot accept a connection; trying again");
+                        }
                         return std::thread::sleep(Duration::from_millis(ACCEPT_RETRY_MILLIS));
                     }
                 },
@@ -139,17 +141,12 @@ impl Acceptor {
         };
         let Some(place) = self.instance.registry.admit() else {
             counters.add(Counter::RejectedConnections, 1);
-            // Best effort: a fresh socket has room for one line.
-            let _ = stream.write(Line::MaxConns.bytes());
-            return;
+            return Connection::refuse(&stream);
         };
         counters.add(Counter::TotalConnections, 1);
         let is_tcp = matches!(peer, PeerAddress::Inet(_));
-        if is_tcp {
-            let tuned = stream.set_nodelay(true).and_then(|()| stream.set_keepalive(true));
-            if let Err(error) = tuned {
-                tracing::debug!(%error, "cannot tune a connection");
-            }
+        if is_tcp && let Err(error) = Connection::tune(&stream) {
+            tracing::debug!(%error, "cannot tune a connection");
         }
         self.hand_out(listener, stream, access, place, is_tcp, &peer);
     }
@@ -184,13 +181,19 @@ impl Acceptor {
     /// once a second at most.
     fn turn_away(&mut self, counters: &Counters, denial: &Denial, peer: &PeerAddress) {
         counters.add_refusal(refusals::of_denial(denial));
-        let now = self.instance.clock.now().0;
-        if self.refused_logged != now {
-            self.refused_logged = now;
+        if self.may_log() {
             let reason = denial.reason.name();
             let explanation = denial.reason.explain();
             tracing::warn!(?peer, reason, explanation, "refused a connection");
         }
+    }
+}
+
+impl Acceptor {
+    /// Once a second: what strangers cause must not fill the log.
+    fn may_log(&mut self) -> bool {
+        let now = self.instance.clock.now().0;
+        std::mem::replace(&mut self.logged_at, now) != now
     }
 }
 

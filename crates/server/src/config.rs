@@ -23,6 +23,8 @@ pub struct Config {
     /// Use the sockets handed over by the service manager (`LISTEN_FDS`) instead of `listens` and
     /// `unix`, if there are any.
     pub inherit_sockets: bool,
+    /// Which protocol inherited sockets speak (`-B`); listeners of our own say it themselves.
+    pub dialect: Dialect,
     /// Which peers may connect at all.
     pub exposure: Exposure,
     /// Networks besides loopback that get whole UDP replies.

@@ -47,6 +47,8 @@ pub(crate) struct Lent<'l> {
     pub scratch: &'l mut [u8],
     /// Where to answer; empty between connections.
     pub out: &'l mut Output,
+    /// No other connection waits for its turn: the budget need not end this one's.
+    pub alone: bool,
 }
 
 /// What is to be done with a connection after its turn.
@@ -69,8 +71,10 @@ pub(crate) struct Connection {
     stream: Stream,
     session: Session,
     registered: Registered,
-    /// Bytes received and not yet used.
+    /// Bytes received; the first `used` of them are done with.
     inbox: Vec<u8>,
+    /// At most `inbox.len()`; moves on instead of the bytes, which would be copied every turn.
+    used: usize,
     /// Replies that the socket would not take.
     unsent: Output,
     /// Bytes of the two above as last told to the registry.
@@ -91,6 +95,7 @@ impl Connection {
             session: Session::new(arrival.dialect, arrival.access),
             registered: arrival.registered,
             inbox: Vec::new(),
+            used: 0,
             unsent: Output::default(),
             held: 0,
             closing: false,
@@ -116,7 +121,7 @@ impl Connection {
             Ok(length) => {
                 turn.counters.add(Counter::BytesRead, length as u64);
                 let lent_bytes = lent.scratch.get(..length).unwrap_or_default();
-                self.received(turn, lent_bytes, lent.out)
+                self.received(turn, lent_bytes, lent.out, lent.alone)
             }
             Err(error) => match Trouble::of(&error) {
                 Trouble::WouldBlock | Trouble::Interrupted => Fate::Await,
@@ -143,24 +148,31 @@ impl Connection {
 
     /// Goes on with what was received before.
     pub(crate) fn again(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
-        self.received(turn, &[], lent.out)
+        self.received(turn, &[], lent.out, lent.alone)
     }
 
     /// Bytes have come: executes what is complete, sends the replies, keeps the rest.
-    fn received(&mut self, turn: &Turn<'_>, lent: &[u8], out: &mut Output) -> Fate {
+    fn received(&mut self, turn: &Turn<'_>, lent: &[u8], out: &mut Output, alone: bool) -> Fate {
         let fate = if self.inbox.is_empty() {
-            let (used, fate) = self.execute(turn, lent, out);
+            let (used, fate) = self.execute(turn, lent, out, alone);
             if fate != Fate::Close {
                 self.inbox.extend_from_slice(lent.get(used..).unwrap_or_default());
             }
             fate
         } else {
             let mut inbox = std::mem::take(&mut self.inbox);
-            inbox.extend_from_slice(lent);
-            let (used, fate) = self.execute(turn, &inbox, out);
-            inbox.drain(..used.min(inbox.len()));
-            if !inbox.is_empty() {
+            if !lent.is_empty() {
+                inbox.drain(..self.used.min(inbox.len()));
+                inbox.extend_from_slice(lent);
+                self.used = 0;
+            }
+            let unread = inbox.get(self.used..).unwrap_or_default();
+            let (used, fate) = self.execute(turn, unread, out, alone);
+            self.used += used;
+            if self.used < inbox.len() {
                 self.inbox = inbox;
+            } else {
+                self.used = 0;
             }
             fate
         };
@@ -168,9 +180,16 @@ impl Connection {
     }
 
     /// Executes and sends in turn until the input, the budget or the socket's room is used up.
-    fn execute(&mut self, turn: &Turn<'_>, unread: &[u8], out: &mut Output) -> (usize, Fate) {
+    fn execute(
+        &mut self,
+        turn: &Turn<'_>,
+        unread: &[u8],
+        out: &mut Output,
+        alone: bool,
+    ) -> (usize, Fate) {
         let mut used = 0;
-        let mut budget = turn.instance.config.reqs_per_event;
+        let reqs_per_event = turn.instance.config.reqs_per_event;
+        let mut budget = reqs_per_event;
         let facts = self.registered.facts();
         facts.set_state(State::ParseCmd);
         if !unread.is_empty() {
@@ -180,6 +199,10 @@ impl Connection {
             let rest = unread.get(used..).unwrap_or_default();
             let progress = self.session.advance(turn, rest, &mut budget, out);
             used += progress.used;
+            if alone && progress.next == Next::Yield {
+                budget = reqs_per_event;
+                continue;
+            }
             match progress.next {
                 Next::Close => self.closing = true,
                 Next::Yield => turn.counters.add(Counter::ConnYields, 1),
@@ -234,6 +257,18 @@ impl Connection {
         true
     }
 
+    /// Turns a fresh socket away, because the limit of connections is reached.
+    pub(crate) fn refuse(stream: &Stream) {
+        // Best effort: a fresh socket has room for one line.
+        let _ = stream.write(Line::MaxConns.bytes());
+    }
+
+    /// Small replies go out at once, and a peer that vanished is noticed one day.
+    pub(crate) fn tune(stream: &Stream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        stream.set_keepalive(true)
+    }
+
     /// Accounts for what is held until the next turn, and shows what the connection waits for.
     fn settle(&mut self, turn: &Turn<'_>, fate: Fate) -> Fate {
         if self.inbox.is_empty() {
@@ -262,7 +297,7 @@ impl Connection {
 
     /// Once a second: whether the peer has kept this connection waiting for too long.
     #[must_use]
-    pub(crate) fn is_overdue(&self, turn: &Turn<'_>) -> bool {
+    pub(crate) fn is_overdue(&self, turn: &Turn<'_>, draining: bool) -> bool {
         if !self.unsent.is_empty() {
             let stalled = turn.now.0.saturating_sub(self.sent_at.0) > WRITE_STALL_SECS;
             if stalled {
@@ -270,13 +305,23 @@ impl Connection {
             }
             return stalled;
         }
-        let limit = turn.instance.config.idle_timeout_secs;
         let idle = turn.now.0.saturating_sub(self.registered.facts().last_command());
+        if draining {
+            // A request that is still arriving is waited for, one that got stuck is not.
+            return idle > 0;
+        }
+        let limit = turn.instance.config.idle_timeout_secs;
         let idled_out = self.may_idle_out && limit > 0 && idle > limit;
         if idled_out {
             turn.counters.add(Counter::IdleKicks, 1);
         }
         idled_out
+    }
+
+    /// Nothing is begun and nothing waits to be sent: it can be closed without a loss.
+    #[must_use]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.unsent.is_empty() && self.inbox.is_empty() && self.session.is_between_commands()
     }
 
     /// Gives back what the registry was told of.

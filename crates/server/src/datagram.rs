@@ -75,7 +75,10 @@ impl DatagramDoor {
         };
         self.registered.facts().commanded(turn.now);
         let mut session = Session::new(self.dialect, access);
-        if !converse(&mut session, turn, request, out) {
+        // No reply that is larger than this will be sent: it need not be made.
+        let trusted = turn.rules.replies.trusts(received.from.ip());
+        let bytes_max = if trusted { DATAGRAM_REPLY_BYTES_MAX } else { received.bytes };
+        if !converse(&mut session, turn, request, bytes_max, out) {
             return turn.counters.add(Counter::DatagramsDropped, 1);
         }
         self.reply(turn, request_id, received, out);
@@ -105,7 +108,13 @@ impl DatagramDoor {
 }
 
 /// Runs the whole request; `false` = it was not complete, or asks for too much.
-fn converse(session: &mut Session, turn: &Turn<'_>, request: &[u8], out: &mut Output) -> bool {
+fn converse(
+    session: &mut Session,
+    turn: &Turn<'_>,
+    request: &[u8],
+    bytes_max: usize,
+    out: &mut Output,
+) -> bool {
     let mut rest = request;
     let mut whole = Output::default();
     loop {
@@ -119,7 +128,7 @@ fn converse(session: &mut Session, turn: &Turn<'_>, request: &[u8], out: &mut Ou
             Next::Flush => {
                 whole.bytes().extend_from_slice(&out.to_vec());
                 out.clear();
-                if whole.len() > DATAGRAM_REPLY_BYTES_MAX {
+                if whole.len() > bytes_max {
                     return false;
                 }
                 continue;

@@ -42,7 +42,7 @@ impl Doors {
         let mut doors = Self::default();
         if config.inherit_sockets {
             let inherited = inherited::take().map_err(|error| system(&error.to_string()))?;
-            doors.adopt(inherited);
+            doors.adopt(inherited, config.dialect);
             if !doors.is_empty() {
                 return Ok(doors);
             }
@@ -59,13 +59,13 @@ impl Doors {
         self.listeners.is_empty() && self.datagrams.is_empty()
     }
 
-    fn adopt(&mut self, inherited: Vec<Inherited>) {
+    fn adopt(&mut self, inherited: Vec<Inherited>, dialect: Dialect) {
         for socket in inherited {
             match socket {
                 Inherited::Tcp(listener) | Inherited::Unix(listener) => {
-                    self.listeners.push((listener, Dialect::Auto));
+                    self.listeners.push((listener, dialect));
                 }
-                Inherited::Udp(datagram) => self.datagrams.push((datagram, Dialect::Auto)),
+                Inherited::Udp(datagram) => self.datagrams.push((datagram, dialect)),
             }
         }
     }

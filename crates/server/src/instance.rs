@@ -191,6 +191,13 @@ impl Control {
         self.wake_all();
     }
 
+    /// A thread cannot go on: ends the whole process in order, rather than leave it half alive.
+    pub(crate) fn fail(&self) {
+        if signal_hook::low_level::raise(signal_hook::consts::SIGTERM).is_err() {
+            self.stop();
+        }
+    }
+
     /// Open requests get no more time to finish.
     #[must_use]
     pub(crate) fn is_hurrying(&self) -> bool {

@@ -102,13 +102,41 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     // Installed before anybody can connect, so that no signal finds the process unprepared.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
         .map_err(system("cannot receive signals"))?;
-    raise_limits(&config)?;
-    let mut doors = Doors::open(&config)?;
+    let mut config = config;
+    let notice = raise_limits(&mut config)?;
+    let doors = Doors::open(&config)?;
     if config.daemonize {
         let keep_output = config.log.verbosity > 0;
         process::daemonize(config.core_dumps, keep_output).map_err(system("cannot detach"))?;
     }
     let pid_file = write_pid_file(&config)?;
+    let removes_pid_file = config.daemonize;
+    let start = Start { doors, user, notice };
+    let served = serve(config, start, &mut signals, hooks);
+    if let Some(pid_file) = pid_file.filter(|_| removes_pid_file || served.is_err())
+        && let Err(error) = pid_file.remove()
+    {
+        tracing::warn!(%error, "cannot remove the pid file");
+    }
+    served
+}
+
+/// What the first half of the start leaves to the second.
+struct Start {
+    doors: Doors,
+    user: Option<User>,
+    /// To be logged once there is a log.
+    notice: Option<String>,
+}
+
+/// Everything from the drop of privileges on.
+fn serve(
+    config: Config,
+    start: Start,
+    signals: &mut Signals,
+    hooks: Hooks,
+) -> Result<(), StartError> {
+    let Start { mut doors, user, notice } = start;
     drop_privileges(&config, user.as_ref())?;
     if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
         doors.open_unix(unix, &config)?;
@@ -118,20 +146,26 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     }
     let started = started(&doors, user.map(|user| user.name));
     let (instance, threads) = start_threads(config, doors)?;
+    if let Some(notice) = notice {
+        tracing::warn!("{notice}");
+    }
+    if started.tcp.is_empty() && started.udp.is_empty() && started.unix.is_empty() {
+        tracing::warn!("nobody can connect: there is no port (-p), UDP port (-U) or socket (-s)");
+    }
     (hooks.started)(&started);
     notify(&[sd_notify::NotifyState::Ready]);
-    obey(&instance, &mut signals, hooks.reload);
+    obey(&instance, signals, hooks.reload);
     notify(&[sd_notify::NotifyState::Stopping]);
-    finish(&instance, &mut signals, threads);
-    if let Some(pid_file) = pid_file.filter(|_| instance.config.daemonize)
-        && let Err(error) = pid_file.remove()
-    {
-        tracing::warn!(%error, "cannot remove the pid file");
-    }
+    finish(&instance, signals, threads);
     Ok(())
 }
 
-fn raise_limits(config: &Config) -> Result<(), StartError> {
+/// What helps against a limit of open files.
+const MORE_FILES: &str =
+    "start as root, raise the limit (ulimit -n, LimitNOFILE=), or ask for fewer with -c";
+
+/// Makes room for the connections; `Some` = there is less than asked for, and why.
+fn raise_limits(config: &mut Config) -> Result<Option<String>, StartError> {
     if config.lock_memory {
         // Without the right to it the limit stays, and what it means is said when memory is locked.
         let _ = process::raise_memlock();
@@ -141,14 +175,23 @@ fn raise_limits(config: &Config) -> Result<(), StartError> {
     }
     let sockets = config.listens.len() as u64 * 2 + 1;
     let threads = config.threads as u64 * 4;
-    let wanted = u64::from(config.connections_max) + sockets + threads + DESCRIPTORS_RESERVED;
-    process::raise_nofile(wanted).map(drop).map_err(|error| {
-        StartError::System(format!(
-            "cannot have {wanted} open files for {} connections: {error}; start as root, raise \
-             the limit (ulimit -n, LimitNOFILE=), or ask for fewer with -c",
+    let own = sockets + threads + DESCRIPTORS_RESERVED;
+    let wanted = u64::from(config.connections_max) + own;
+    let Err(error) = process::raise_nofile(wanted) else { return Ok(None) };
+    let most = process::raise_nofile_to_most();
+    match u32::try_from(most.saturating_sub(own)) {
+        // As memcached does under the same limit, which counts its own descriptors with -c.
+        Ok(left) if left > 0 && most >= u64::from(config.connections_max) => {
+            config.connections_max = left;
+            Ok(Some(format!(
+                "at most {left} connections: {most} open files leave no room for more; {MORE_FILES}"
+            )))
+        }
+        _ => Err(StartError::System(format!(
+            "cannot have {wanted} open files for {} connections: {error}; {MORE_FILES}",
             config.connections_max
-        ))
-    })
+        ))),
+    }
 }
 
 fn write_pid_file(config: &Config) -> Result<Option<PidFile>, StartError> {
@@ -344,7 +387,8 @@ fn obey(instance: &Arc<Instance>, signals: &mut Signals, mut reload: ReloadSourc
         match signal {
             SIGHUP => reload_all(instance, &mut reload),
             SIGUSR1 => {
-                tracing::info!("Gracefully stopping");
+                // memcached says it at any verbosity.
+                tracing::warn!("Gracefully stopping");
                 return instance.control.stop();
             }
             _ => {

@@ -118,6 +118,7 @@ fn config() -> Config {
         listens: Vec::new(),
         unix: None,
         inherit_sockets: false,
+        dialect: Dialect::Auto,
         exposure: Exposure::Loopback,
         udp_trusted: NetworkList::default(),
         backlog: 1,

@@ -101,6 +101,8 @@ pub(crate) struct Worker {
     free: Vec<u32>,
     open: usize,
     again: VecDeque<u64>,
+    /// This turn has one connection to serve.
+    alone: bool,
     scratch: Box<[u8]>,
     out: Output,
     rules: Arc<Rules>,
@@ -136,6 +138,7 @@ impl Worker {
             free: Vec::new(),
             open: 0,
             again: VecDeque::new(),
+            alone: false,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             out: Output::default(),
             drain_until: None,
@@ -150,7 +153,7 @@ impl Worker {
         loop {
             if let Err(error) = self.poller.wait(&mut events, self.patience()) {
                 tracing::error!(%error, thread = self.thread, "the event loop cannot wait");
-                instance.control.stop();
+                instance.control.fail();
                 return;
             }
             self.turn(&instance, counters, &events);
@@ -182,6 +185,7 @@ impl Worker {
         let verbose = instance.verbosity() >= VERBOSE;
         let turn = Turn { instance, rules: &rules, counters, now: instance.clock.now(), verbose };
         let waiting = self.again.len();
+        self.alone = events.len() + waiting <= 1;
         for ready in events.iter() {
             match ready.token {
                 WAKER => self.look_around(&turn),
@@ -275,10 +279,10 @@ impl Worker {
         if place.generation != generation {
             return;
         }
-        let mut lent = Lent { scratch: &mut self.scratch, out: &mut self.out };
+        let alone = self.alone;
+        let mut lent = Lent { scratch: &mut self.scratch, out: &mut self.out, alone };
         let mut fate = act(connection, turn, &mut lent);
-        // What is half sent when the server stops can never be answered.
-        if self.drain_until.is_some() && fate == Fate::Await {
+        if self.drain_until.is_some() && fate == Fate::Await && connection.is_at_rest() {
             fate = Fate::Close;
         }
         let wanted = match fate {
@@ -309,9 +313,10 @@ impl Worker {
     }
 
     fn sweep(&mut self, turn: &Turn<'_>) {
+        let draining = self.drain_until.is_some();
         for slot in 0..self.slots.len() {
             let connection = self.slots.get(slot).and_then(|place| place.connection.as_ref());
-            if connection.is_some_and(|connection| connection.is_overdue(turn)) {
+            if connection.is_some_and(|connection| connection.is_overdue(turn, draining)) {
                 self.close(turn, u32::try_from(slot).unwrap_or(u32::MAX));
             }
         }

@@ -273,6 +273,16 @@ pub fn raise_nofile(descriptors: u64) -> io::Result<u64> {
     Ok(descriptors)
 }
 
+/// Raises the number of descriptors as far as this process may. Returns the limit in force.
+pub fn raise_nofile_to_most() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match rustix::process::setrlimit(Resource::Nofile, most) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => nofile(),
+    }
+}
+
 /// The number of descriptors that this process may have.
 #[must_use]
 pub fn nofile() -> u64 {

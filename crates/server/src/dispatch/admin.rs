@@ -67,8 +67,11 @@ fn answer(
             turn.instance.set_verbosity(u8::try_from(level.min(2)).unwrap_or(2));
             Line::Ok
         }
-        // There are no watchers yet: the answer is that of `-W`.
-        AdminVerb::Watch { .. } => Line::WatchNotAllowed,
+        AdminVerb::Watch { .. } => {
+            let _permit = turn.permit::<action::Watch>(access, None)?;
+            // There are no watchers yet: the answer is that of `-W`.
+            Line::WatchNotAllowed
+        }
         AdminVerb::RefreshCerts => Line::TlsNotEnabled,
         // Accepted by memcached too when there is no extstore; it changes nothing.
         AdminVerb::Extstore => Line::Ok,
@@ -188,6 +191,7 @@ fn show_stats(
     match family {
         Stats::Unknown(_) => Line::Error.encode(out),
         Stats::Reset => {
+            let _permit = turn.permit::<action::Admin>(access, None)?;
             turn.instance.reset_stats(&permit);
             Line::Reset.encode(out);
         }

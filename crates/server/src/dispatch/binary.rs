@@ -220,6 +220,7 @@ fn show_stats(
     };
     let permit = turn.permit::<action::Stats>(access, None)?;
     if family == Stats::Reset {
+        let _permit = turn.permit::<action::Admin>(access, None)?;
         turn.instance.reset_stats(&permit);
     } else {
         stats::collect(turn, &permit, family, &mut |key, value| {
