@@ -61,14 +61,32 @@ impl<M: Blocks> Shard<M> {
                 assert_eq!(entries, 1, "each segment has one place in its queue");
             }
         }
+        self.audit_larges(&mut items, &mut expected, &mut small, &mut main);
+        assert_eq!(items, self.index.items());
+        assert_eq!((small, main), (self.small_bytes, self.main_bytes));
+        let mut counted = StoreStats::default();
+        self.counters.add_to(&mut counted);
+        assert_eq!((counted.items, counted.bytes), (expected.items, expected.bytes));
+        let held = small + main + self.index.bytes() + self.ghost.bytes();
+        assert_eq!(held, self.pool.held(self.number));
+        held
+    }
+
+    fn audit_larges(
+        &self,
+        items: &mut usize,
+        expected: &mut StoreStats,
+        small: &mut u64,
+        main: &mut u64,
+    ) {
         for number in 0..self.heap.larges_end() {
             let Some(large) = self.heap.large(number) else { continue };
             let location = Addressing::large(number);
             let mut times = 0;
             self.index.candidates(large.hash, |other| times += u32::from(other == location));
             assert_eq!(times, 1, "each large item has one slot");
-            *if large.queue == Queue::Small { &mut small } else { &mut main } += large.charged;
-            items += 1;
+            *if large.queue == Queue::Small { &mut *small } else { &mut *main } += large.charged;
+            *items += 1;
             expected.items += 1;
             let bytes = self.item_bytes(large.key.len(), &large.facts);
             expected.bytes += u64::from(bytes);
@@ -78,13 +96,5 @@ impl<M: Blocks> Shard<M> {
                 line.iter().filter(|u| u.place == place && u.stamp == large.stamp).count();
             assert_eq!(entries, 1, "each large item has one place in its queue");
         }
-        assert_eq!(items, self.index.items());
-        assert_eq!((small, main), (self.small_bytes, self.main_bytes));
-        let mut counted = StoreStats::default();
-        self.counters.add_to(&mut counted);
-        assert_eq!((counted.items, counted.bytes), (expected.items, expected.bytes));
-        let held = small + main + self.index.bytes() + self.ghost.bytes();
-        assert_eq!(held, self.pool.held(self.number));
-        held
     }
 }

@@ -297,28 +297,9 @@ impl Model {
             hashed = hashed.cas_hidden();
         }
         let got = if self.random.one_in(3) {
-            let length = u32::try_from(value.len()).unwrap();
-            match self.store.reserve(hashed, self.now, &how, length) {
-                Ok(mut reservation) => {
-                    for piece in value.chunks(97) {
-                        reservation.fill(piece);
-                    }
-                    assert_eq!(reservation.remaining(), 0);
-                    if self.random.one_in(20) {
-                        return;
-                    }
-                    self.store.commit(hashed, self.now, &how, reservation)
-                }
-                Err(refusal) => {
-                    let clears = mode == WriteMode::Set && how.compare.is_none();
-                    if refusal == crate::face::Refusal::NoMemory {
-                        return self.out_of_memory(key, clears);
-                    }
-                    if clears {
-                        self.oracle.items.remove(key);
-                    }
-                    return;
-                }
+            match self.write_in_pieces(hashed, &how, &value) {
+                Some(got) => got,
+                None => return,
             }
         } else {
             self.store.write(hashed, self.now, &how, &value)
@@ -346,6 +327,35 @@ impl Model {
             let expected = Looked { outcome, absent };
             (expected == got).then_some(()).ok_or_else(|| format!("{expected:?} {got:?}"))
         });
+    }
+
+    /// `None`: refused, or given up half-way; the oracle knows.
+    fn write_in_pieces(
+        &mut self,
+        key: crate::face::Hashed<'_>,
+        how: &Write,
+        value: &[u8],
+    ) -> Option<Looked<Written>> {
+        let clears = how.mode == WriteMode::Set && how.compare.is_none();
+        let length = u32::try_from(value.len()).unwrap();
+        match self.store.reserve(key, self.now, how, length) {
+            Ok(mut reservation) => {
+                for piece in value.chunks(97) {
+                    reservation.fill(piece);
+                }
+                assert_eq!(reservation.remaining(), 0);
+                if self.random.one_in(20) {
+                    return None;
+                }
+                return Some(self.store.commit(key, self.now, how, reservation));
+            }
+            Err(crate::face::Refusal::NoMemory) => self.out_of_memory(key.key, clears),
+            Err(crate::face::Refusal::TooLarge) if clears => {
+                self.oracle.items.remove(key.key);
+            }
+            Err(crate::face::Refusal::TooLarge) => {}
+        }
+        None
     }
 
     fn remove(&mut self, key: &[u8]) {
