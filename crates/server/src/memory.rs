@@ -13,6 +13,9 @@ pub(crate) type Reservation = kannuki_store::Reservation<Pages>;
 /// Blocks at least this large are worth huge pages: one is 2 MiB on most machines.
 const HUGE_BYTES_MIN: usize = 2 * 1024 * 1024;
 
+/// A mapping takes whole pages; on most machines they have this size.
+const PAGE_BYTES: usize = 4096;
+
 /// Blocks as anonymous mappings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pages;
@@ -27,6 +30,10 @@ impl Blocks for Pages {
             let _ = mapping.advise_huge();
         }
         Some(mapping)
+    }
+
+    fn cost(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(PAGE_BYTES)
     }
 
     fn prefetch(&self, bytes: &[u8]) {
