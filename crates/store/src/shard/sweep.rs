@@ -14,6 +14,8 @@ pub(super) struct Sweep {
     part: Part,
     /// Not before this second does another round begin.
     next_round: u32,
+    /// In this second no segment was dead as a whole: looking through all of them again can wait.
+    none_dead_at: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,11 +43,12 @@ impl<M: Blocks> Shard<M> {
                 return Maintained { more: true, items_checked, items_reclaimed };
             }
         }
-        if self.choose_dead(now) {
+        if self.sweep.none_dead_at != now.0 && self.choose_dead(now) {
             let relief = self.relieve(now, STEP_RECORDS);
             let (items_checked, items_reclaimed) = (relief.looked as u32, relief.reclaimed);
             return Maintained { more: true, items_checked, items_reclaimed };
         }
+        self.sweep.none_dead_at = now.0;
         let mut done = self.sweep_step(now);
         done.more |= self.index.give_slab_back(&self.pool);
         done
