@@ -160,7 +160,6 @@ fn lru(echo: &mut Echo, asked: Lru) -> Line {
 fn crawler(echo: &mut Echo, asked: LruCrawler<'_>) -> Line {
     match asked {
         LruCrawler::Enable if echo.lru_crawler => return Line::CrawlerStartFailed,
-        LruCrawler::Disable if !echo.lru_crawler => return Line::CrawlerStopFailed,
         LruCrawler::Enable => echo.lru_crawler = true,
         LruCrawler::Disable => echo.lru_crawler = false,
         LruCrawler::Sleep(micros) => echo.lru_crawler_sleep = micros,
