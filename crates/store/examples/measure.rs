@@ -75,7 +75,8 @@ fn bytes_per_item(value_bytes: usize, ttl: u32) {
     let by_limit = (memory as f64 - payload as f64) / stats.items as f64;
     let by_rss = (resident() - before - payload as f64) / stats.items as f64;
     println!(
-        "value {value_bytes} ttl {ttl}: {} items, bytes an item beyond key and value {by_limit:.2} by the \
+        "value {value_bytes} ttl {ttl}: {} items, bytes an item beyond key and value \
+         {by_limit:.2} by the \
          limit, {by_rss:.2} by RSS; index and ghosts {:.2}",
         stats.items,
         stats.index_bytes as f64 / stats.items as f64,

@@ -2,8 +2,8 @@
 //! them. The store itself has no slabs; sizes are counted as memcached's default table would cut
 //! them, so that ids and sizes in both tables agree with what operators know.
 
-/// Chunk size of each class; class `n` is at index `n - 1`. Larger items count in the last class, as
-/// memcached's chunked items do.
+/// Chunk size of each class; class `n` is at index `n - 1`. Larger items count in the last class,
+/// as memcached's chunked items do.
 pub const CHUNK_BYTES: [u32; 39] = [
     96, 120, 152, 192, 240, 304, 384, 480, 600, 752, 944, 1184, 1480, 1856, 2320, 2904, 3632, 4544,
     5680, 7104, 8880, 11104, 13880, 17352, 21696, 27120, 33904, 42384, 52984, 66232, 82792,
@@ -13,8 +13,8 @@ pub const CHUNK_BYTES: [u32; 39] = [
 /// Number of classes; ids are `1..=CLASSES`.
 pub const CLASSES: usize = CHUNK_BYTES.len();
 
-/// Bytes of a memcached item besides its key and value: header, the byte that ends the key, the line
-/// end that follows the value.
+/// Bytes of a memcached item besides its key and value: header, the byte that ends the key, the
+/// line end that follows the value.
 const FIXED_BYTES: u64 = 48 + 1 + 2;
 
 /// The size of an item as memcached would report it, in bytes. Saturates.

@@ -34,8 +34,8 @@ impl<'k> Hashed<'k> {
         self.key
     }
 
-    /// Says that the reply to this operation will not show the item's cas unique. The store may then
-    /// give it another one when it moves the item; else it has to keep it, for eight bytes.
+    /// Says that the reply to this operation will not show the item's cas unique. The store may
+    /// then give it another one when it moves the item; else it has to keep it, for eight bytes.
     #[must_use]
     pub const fn cas_hidden(self) -> Self {
         Self { cas_hidden: true, ..self }

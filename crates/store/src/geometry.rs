@@ -37,8 +37,8 @@ const SEGMENT_BYTES_WANTED: u64 = 64 << 10;
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Above this, draining one takes long, and nothing is won.
 const SEGMENT_BYTES_MAX: u64 = 1 << 20;
-/// A shard is planned for at most half of what its locations can address, so that an uneven share or
-/// a limit raised later still fits.
+/// A shard is planned for at most half of what its locations can address, so that an uneven share
+/// or a limit raised later still fits.
 const SHARD_BYTES_PLANNED: u64 = ((1 << 31) * GRANULE_BYTES as u64) / 2;
 /// Planned shards above this would make `stats` and relief walk too many.
 const SHARDS_ADDRESSED_MAX: u64 = 1 << 14;

@@ -262,8 +262,8 @@ impl<M: Blocks> Index<M> {
         bucket[2 * position..2 * position + 2].copy_from_slice(&mark.to_le_bytes());
     }
 
-    /// Shows the locations in the leaf that holds hashes from `from` on (without the bits that chose
-    /// the shard), and returns where the next leaf begins; `None` after the last.
+    /// Shows the locations in the leaf that holds hashes from `from` on (without the bits that
+    /// chose the shard), and returns where the next leaf begins; `None` after the last.
     pub(crate) fn walk(&self, from: u64, mut visit: impl FnMut(Location)) -> Option<u64> {
         let leaf = self.leaf_at(from)?;
         let depth = u32::from(self.leaves[leaf].depth);

@@ -341,7 +341,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn heads_survive(head in heads(), base in widths(), expiry in widths(), second in any::<u64>()) {
+        fn heads_survive(
+            head in heads(),
+            base in widths(),
+            expiry in widths(),
+            second in any::<u64>(),
+        ) {
             let base = Now(base);
             let now = Now(1_000_100);
             let mut record = vec![0xee; HEAD_BYTES_MAX + 250 + 70_000];

@@ -1,8 +1,8 @@
 //! Items in bounded memory: shards, segments, index, eviction, expiry. No sockets, no threads, no
 //! clock: `now` is an argument, memory blocks come through a trait.
 #![forbid(unsafe_code)]
-// Offsets into blocks are this crate's own invariants, checked by its tests; a peer's bytes are only
-// copied, never indexed by.
+// Offsets into blocks are this crate's own invariants, checked by its tests; a peer's bytes are
+// only copied, never indexed by.
 #![allow(clippy::indexing_slicing)]
 
 pub mod blocks;

@@ -1,7 +1,7 @@
 //! Where an item is, in 32 bits: a granule of a segment, or a large item.
 
-/// Records start at multiples of this. Two bytes lose half a byte an item on average and let a shard
-/// address 4 GiB.
+/// Records start at multiples of this. Two bytes lose half a byte an item on average and let a
+/// shard address 4 GiB.
 pub(crate) const GRANULE_BYTES: usize = 2;
 
 /// A place in a shard. Never 0, so that 0 marks an empty slot: segment numbers start at 1.

@@ -146,8 +146,9 @@ impl<M: Blocks> Pool<M> {
         self.segment_cost
     }
 
-    /// Free segments worth keeping, and the reserve below which writes evict ahead: a quarter of one
-    /// for each shard, so that shards seldom meet a dry pool, and under half a percent of memory.
+    /// Free segments worth keeping, and the reserve below which writes evict ahead: a quarter of
+    /// one for each shard, so that shards seldom meet a dry pool, and under half a percent of
+    /// memory.
     pub(crate) fn reserve_segments(&self) -> u64 {
         (self.held.len() as u64 / 4).max(2)
     }

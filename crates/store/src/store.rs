@@ -151,8 +151,8 @@ impl<M: Blocks> Store<M> {
         self.write_given(key, now, how, &Given::Bytes(value))
     }
 
-    /// Takes memory for a value of `value_bytes` that is still to arrive. When it is refused and the
-    /// mode is Set without comparison, the old item is removed.
+    /// Takes memory for a value of `value_bytes` that is still to arrive. When it is refused and
+    /// the mode is Set without comparison, the old item is removed.
     pub fn reserve(
         &self,
         key: Hashed<'_>,
@@ -227,8 +227,8 @@ impl<M: Blocks> Store<M> {
         }
     }
 
-    /// Changes the memory limit; `false` if it is out of bounds. What is held above a lower limit is
-    /// given back by background work and by writes.
+    /// Changes the memory limit; `false` if it is out of bounds. What is held above a lower limit
+    /// is given back by background work and by writes.
     pub fn set_memory_limit(&self, bytes: u64) -> bool {
         let planned = self.cut.addressable_bytes();
         if bytes < MEMORY_BYTES_MIN.min(self.config.memory_bytes)
@@ -361,8 +361,8 @@ impl<M: Blocks> Store<M> {
         )
     }
 
-    /// Does an operation, making room as often as it starves (counted in `class`). `Err` = there is no memory; with what
-    /// was found dead on the way.
+    /// Does an operation, making room as often as it starves (counted in `class`). `Err` = there is
+    /// no memory; with what was found dead on the way.
     fn operate<T>(
         &self,
         key: Hashed<'_>,

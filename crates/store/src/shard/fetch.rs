@@ -29,9 +29,8 @@ impl From<Starved> for Unshown {
 }
 
 impl<M: Blocks> Shard<M> {
-    /// Finds or vivifies an item, marks it and shows it. `died` is what an earlier, starved try found
-    /// dead and removed. `read` is called if and only if the answer
-    /// is `Ok`.
+    /// Finds or vivifies an item, marks it and shows it. `died` is what an earlier, starved try
+    /// found dead and removed. `read` is called if and only if the answer is `Ok`.
     pub(crate) fn fetch<R>(
         &mut self,
         key: Hashed<'_>,

@@ -76,8 +76,8 @@ pub(crate) struct Shard<M: Blocks> {
     counters: Counters,
     /// An item on its way from one place to another; at most a record and a large value's seam.
     scratch: Vec<u8>,
-    /// The latest second seen. Accesses are read as before it, so that they stay right when the clock
-    /// goes back.
+    /// The latest second seen. Accesses are read as before it, so that they stay right when the
+    /// clock goes back.
     newest: Now,
     /// Why the item that this operation looked up was removed as dead.
     died: Option<Absent>,
@@ -181,8 +181,8 @@ impl<M: Blocks> Shard<M> {
         });
     }
 
-    /// What the operation since [`Self::enter`] found dead: a try that starves has removed it, so the
-    /// next one would call it missing.
+    /// What the operation since [`Self::enter`] found dead: a try that starves has removed it, so
+    /// the next one would call it missing.
     pub(crate) const fn died(&self) -> Option<Absent> {
         self.died
     }

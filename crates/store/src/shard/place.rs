@@ -271,8 +271,8 @@ impl<M: Blocks> Shard<M> {
         true
     }
 
-    /// A cas unique that no place tells, other than `old`: that may be any number, if a client chose
-    /// it.
+    /// A cas unique that no place tells, other than `old`: that may be any number, if a client
+    /// chose it.
     pub(super) fn take_cas(&mut self, old: u64) -> u64 {
         self.next_cas += u64::from(self.next_cas == old);
         let cas = self.next_cas;

@@ -416,9 +416,9 @@ impl Model {
         });
     }
 
-    /// Lets the oracle do the command too. If its answer differs, the store may have thrown the item
-    /// out while it made room for this very command: then it must have answered as if it had never
-    /// been there.
+    /// Lets the oracle do the command too. If its answer differs, the store may have thrown the
+    /// item out while it made room for this very command: then it must have answered as if it had
+    /// never been there.
     fn check(&mut self, key: &[u8], mut agree: impl FnMut(&mut Oracle, Now) -> Result<(), String>) {
         self.outcomes += 1;
         let before = self.oracle.items.get(key).cloned();
