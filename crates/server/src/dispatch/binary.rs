@@ -8,7 +8,7 @@ use kannuki_protocol::{
     reply::binary as reply,
 };
 use kannuki_store::{
-    face::{Fetch, Hit, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written},
+    face::{Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written},
     time::Expiry,
 };
 
@@ -16,7 +16,7 @@ use super::{Payload, Turn, classic::write_mode};
 use crate::{
     VERSION,
     counters::Counter,
-    memory::{Chain, Reservation},
+    memory::Reservation,
     output::{Output, value_len},
     prefixes::Tally,
     session::Next,
@@ -87,8 +87,7 @@ fn get(
     out: &mut Output,
 ) -> Result<(), Denial> {
     let key = lookup.key.as_bytes();
-    let executor = &turn.instance.executor;
-    let show = |hit: &Hit<'_, Chain>| {
+    let found = turn.look_up(access, key, lookup.touch, |hit| {
         let length =
             if lookup.value { u32::try_from(value_len(&hit.value)).unwrap_or(0) } else { 0 };
         let shown_key = lookup.with_key.then_some(key);
@@ -97,23 +96,9 @@ fn get(
         if lookup.value {
             out.push_value(&hit.value);
         }
-        hit.class
-    };
-    let found = match lookup.touch {
-        None => {
-            let permit = turn.permit::<action::Read>(access, Some(key))?;
-            executor.read(permit, turn.now, &Fetch::default(), show)
-        }
-        Some(exptime) => {
-            let permit = turn.permit::<action::Write>(access, Some(key))?;
-            let touch = Some(turn.instance.clock.expiry(exptime, turn.now));
-            executor.read_and_change(permit, turn.now, &Fetch { touch, ..Fetch::default() }, show)
-        }
-    };
-    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
-    turn.count_looked_up(lookup.touch.is_some(), class);
-    turn.instance.prefixes.count(key, if class.is_some() { Tally::Hit } else { Tally::Miss });
-    if class.is_none() && !asked.quiet {
+    })?;
+    turn.instance.prefixes.count(key, if found { Tally::Hit } else { Tally::Miss });
+    if !found && !asked.quiet {
         if lookup.with_key {
             reply::miss_with_key(out.bytes(), asked.opcode, asked.opaque, key);
         } else {

@@ -83,33 +83,48 @@ fn get_one(
     out: &mut Output,
 ) -> Result<(), Denial> {
     let key = key.as_bytes();
-    let executor = &turn.instance.executor;
-    let with_cas = listing.with_cas;
-    let show = |hit: &Hit<'_, Chain>| {
-        let cas = with_cas.then_some(hit.cas);
+    let found = turn.look_up(access, key, listing.touch, |hit| {
+        let cas = listing.with_cas.then_some(hit.cas);
         text::value_head(out.bytes(), key, hit.flags, value_len(&hit.value), cas);
         out.push_value(&hit.value);
         out.bytes().extend_from_slice(b"\r\n");
-        hit.class
-    };
-    let found = match listing.touch {
-        None => {
-            let permit = turn.permit::<action::Read>(access, Some(key))?;
-            executor.read(permit, turn.now, &Fetch::default(), show)
-        }
-        Some(exptime) => {
-            let permit = turn.permit::<action::Write>(access, Some(key))?;
-            let touch = Some(turn.instance.clock.expiry(exptime, turn.now));
-            executor.read_and_change(permit, turn.now, &Fetch { touch, ..Fetch::default() }, show)
-        }
-    };
-    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
-    turn.count_looked_up(listing.touch.is_some(), class);
-    turn.instance.prefixes.count(key, if class.is_some() { Tally::Hit } else { Tally::Miss });
+    })?;
+    turn.instance.prefixes.count(key, if found { Tally::Hit } else { Tally::Miss });
     Ok(())
 }
 
 impl Turn<'_> {
+    /// Shows an item to `show`, with `touch` after giving it that expiry; counts, and tells whether
+    /// it was there.
+    pub(super) fn look_up(
+        &self,
+        access: &Access,
+        key: &[u8],
+        touch: Option<Exptime>,
+        show: impl FnOnce(&Hit<'_, Chain>),
+    ) -> Result<bool, Denial> {
+        let show = |hit: &Hit<'_, Chain>| {
+            show(hit);
+            hit.class
+        };
+        let executor = &self.instance.executor;
+        let looked_up = match touch {
+            None => {
+                let permit = self.permit::<action::Read>(access, Some(key))?;
+                executor.read(permit, self.now, &Fetch::default(), show)
+            }
+            Some(exptime) => {
+                let permit = self.permit::<action::Write>(access, Some(key))?;
+                let touch = Some(self.instance.clock.expiry(exptime, self.now));
+                let how = Fetch { touch, ..Fetch::default() };
+                executor.read_and_change(permit, self.now, &how, show)
+            }
+        };
+        let class = looked_up.map_err(|miss| self.count_miss(miss)).ok();
+        self.count_looked_up(touch.is_some(), class);
+        Ok(class.is_some())
+    }
+
     /// One key looked up: as a touch or as a get, found in a class or not.
     pub(super) fn count_looked_up(&self, touch: bool, class: Option<u8>) {
         let (command, hit, miss, of_class) = if touch {
@@ -306,17 +321,12 @@ pub(crate) fn set(
 
 /// `touch`
 pub(crate) fn touch(turn: &Turn<'_>, access: &Access, touch: &Touch<'_>, out: &mut Vec<u8>) {
-    let permit = match turn.permit::<action::Write>(access, Some(touch.key.as_bytes())) {
-        Ok(permit) => permit,
-        Err(denial) => return say(touch.noreply, out, |out| deny(&denial, out)),
-    };
-    let expiry = turn.instance.clock.expiry(touch.exptime, turn.now);
-    let how = Fetch { touch: Some(expiry), ..Fetch::default() };
-    let found = turn.instance.executor.read_and_change(permit, turn.now, &how, |hit| hit.class);
-    let class = found.map_err(|miss| turn.count_miss(miss)).ok();
-    turn.count_looked_up(true, class);
-    let line = if class.is_some() { Line::Touched } else { Line::NotFound };
-    say(touch.noreply, out, |out| line.encode(out));
+    let found = turn.look_up(access, touch.key.as_bytes(), Some(touch.exptime), |_| ());
+    say(touch.noreply, out, |out| match found {
+        Ok(true) => Line::Touched.encode(out),
+        Ok(false) => Line::NotFound.encode(out),
+        Err(denial) => deny(&denial, out),
+    });
 }
 
 /// `delete`
