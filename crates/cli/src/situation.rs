@@ -39,11 +39,17 @@ impl Situation {
             called_as,
             root: rustix::process::geteuid().is_root(),
             unprivileged: unprivileged(&std::fs::read("/etc/passwd").unwrap_or_default()),
-            sockets_inherited: env::var_os("LISTEN_FDS").is_some(),
+            sockets_inherited: sockets_inherited(),
             port_file: env::var_os("MEMCACHED_PORT_FILENAME").filter(not_empty).map(PathBuf::from),
             directory: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         }
     }
+}
+
+/// Sockets were handed to this very process. Variables that a parent forgot to remove name another.
+fn sockets_inherited() -> bool {
+    let addressee = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+    env::var_os("LISTEN_FDS").is_some() && addressee == Some(std::process::id())
 }
 
 fn not_empty(value: &OsString) -> bool {

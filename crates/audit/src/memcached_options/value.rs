@@ -149,7 +149,8 @@ fn read_integer(integer: Integer, typed: &[u8], manner: Manner) -> Read {
         });
     }
     if number < integer.min || number > integer.max {
-        return Err(Fault { reason: bounds(integer), exit_code: integer.exit_code });
+        let reason = bounds(integer, number);
+        return Err(Fault { reason, exit_code: integer.exit_code });
     }
     Ok((Value::Number(number), remark(typed, whole, &number.to_string())))
 }
@@ -178,8 +179,9 @@ const fn unit_hint(unit: Unit, manner: Manner) -> &'static str {
     }
 }
 
-fn bounds(integer: Integer) -> String {
+fn bounds(integer: Integer, number: i64) -> String {
     match (integer.min, integer.max) {
+        (_, max) if number > max => format!("must be at most {max}"),
         (1, max) if max >= i64::from(i32::MAX) => "must be greater than 0".to_owned(),
         (min, max) if max >= i64::from(i32::MAX) => format!("must be at least {min}"),
         (min, max) => format!("must be from {min} to {max}"),
