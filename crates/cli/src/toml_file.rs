@@ -75,9 +75,15 @@ fn take_one(
     origin: Source,
 ) {
     let is_switch = spec.shape == Shape::Switch;
+    // A number is no address, though resolvers take 5 for 0.0.0.5, and no path.
+    let is_name = matches!(spec.shape, Shape::Listen | Shape::Path);
     let typed = match value.get_ref() {
-        DeValue::Boolean(on) => on.to_string(),
         DeValue::String(text) if !is_switch => text.clone().into_owned(),
+        other if is_name => {
+            let message = format!("`{}` cannot be {}", spec.name(), kind(other));
+            return reading.fail(message, EXIT_USAGE, origin);
+        }
+        DeValue::Boolean(on) => on.to_string(),
         DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
             Ok(number) => number.to_string(),
             Err(_) => integer.as_str().to_owned(),
@@ -126,6 +132,14 @@ mod tests {
 
     fn errors(text: &str) -> Vec<String> {
         reading(text).errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_number_is_no_address_and_no_path() {
+        for text in ["listen = 5", "listen = [\"127.0.0.1\", 5]", "log-file = 7"] {
+            let errors = errors(text);
+            assert!(errors.iter().any(|error| error.contains("cannot be a number")), "{errors:?}");
+        }
     }
 
     #[test]
