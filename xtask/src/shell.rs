@@ -86,7 +86,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The words of a command; of a whole script among them the first line.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    let shown = words.map(|word| {
+        let word = word.to_string_lossy();
+        let mut lines = word.lines();
+        let first = lines.next().unwrap_or_default();
+        if lines.next().is_some() { format!("{first} ...") } else { first.to_owned() }
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }

@@ -84,6 +84,8 @@ fn fuzz(tool: &PathBuf, target: &str) -> Result<Outcome> {
     command.arg("--target-dir").arg(shell::target().join("fuzz"));
     command.args(["--".to_owned(), format!("-max_total_time={SECONDS_EACH}")]);
     command.args([format!("-rss_limit_mb={MEMORY_MIB_MAX}"), "-print_final_stats=1".to_owned()]);
+    // Else every new input is a line, thousands of them.
+    command.arg("-verbosity=0");
     shell::run(&mut command)?;
     Ok(Outcome::Passed(format!("{SECONDS_EACH} s, no crash")))
 }
