@@ -191,13 +191,19 @@ fn kannuki_answers_as_memcached_does() {
     assert!(wrong.is_empty(), "{} disagreements:\n\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Debian's memcached answers this and closes with a byte unread, so that the reset may overtake the
+/// answer: of two runs one may show it and the other not. (Kannuki's answer differs from both.)
+const OVERTAKEN: &str = "binary-errors: stat with a value";
+
 #[test]
 fn memcached_answers_as_itself() {
     if !reference_is_there() {
         return;
     }
     let run = run(&scripts(), MEMCACHED, MEMCACHED, &[]);
-    let wrong = &run.findings.undeclared;
+    let undeclared = run.findings.undeclared.iter();
+    let wrong: Vec<_> =
+        undeclared.filter(|finding| !finding.starts_with(OVERTAKEN)).cloned().collect();
     assert!(wrong.is_empty(), "{} disagreements:\n\n{}", wrong.len(), wrong.join("\n"));
 }
 
