@@ -19,7 +19,7 @@ use kannuki_sys::socket::{Stream, Trouble};
 use crate::{
     counters::Counter,
     dispatch::Turn,
-    limits::{WRITE_PIECES_MAX, WRITE_STALL_SECS},
+    limits::{ALONE_REFILLS_MAX, WRITE_PIECES_MAX, WRITE_STALL_SECS},
     output::Output,
     registry::{Registered, State},
     session::{Next, Session},
@@ -190,6 +190,7 @@ impl Connection {
         let mut used = 0;
         let reqs_per_event = turn.instance.config.reqs_per_event;
         let mut budget = reqs_per_event;
+        let mut refills = if alone { ALONE_REFILLS_MAX } else { 0 };
         let facts = self.registered.facts();
         facts.set_state(State::ParseCmd);
         if !unread.is_empty() {
@@ -199,7 +200,8 @@ impl Connection {
             let rest = unread.get(used..).unwrap_or_default();
             let progress = self.session.advance(turn, rest, &mut budget, out);
             used += progress.used;
-            if alone && progress.next == Next::Yield {
+            if progress.next == Next::Yield && refills > 0 {
+                refills -= 1;
                 budget = reqs_per_event;
                 continue;
             }
