@@ -52,9 +52,9 @@ pub(crate) const PREPARE_KEYS: usize = 32;
 /// `-R`: a list of a hundred thousand keys does not make others wait for all of them.
 pub(crate) const PREPARES_PER_STEP: usize = 8;
 
-/// Times that the budget of `-R` is filled again within a turn while nobody else waits: a whole read
-/// of short commands is answered by one send, and whoever comes meanwhile waits a millisecond or
-/// two, not for the end of a dump.
+/// Times that the budget of `-R` is filled again within a turn while nobody else waits: a whole
+/// read of short commands is answered by one send, and whoever comes meanwhile waits a millisecond
+/// or two, not for the end of a dump.
 pub(crate) const ALONE_REFILLS_MAX: u32 = 64;
 
 /// Items looked at in one step of a dump, so that a shard's lock is held for microseconds.
