@@ -191,8 +191,8 @@ fn kannuki_answers_as_memcached_does() {
     assert!(wrong.is_empty(), "{} disagreements:\n\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Debian's memcached answers this and closes with a byte unread, so that the reset may overtake the
-/// answer: of two runs one may show it and the other not. (Kannuki's answer differs from both.)
+/// Debian's memcached answers this and closes with a byte unread, so that the reset may overtake
+/// the answer: of two runs one may show it and the other not. (Kannuki's answer differs from both.)
 const OVERTAKEN: &str = "binary-errors: stat with a value";
 
 #[test]
