@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod facts;
 pub mod memcached_options;
