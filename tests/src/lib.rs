@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod launch;
+pub mod network;
 pub mod process;
 pub mod wire;
 
