@@ -18,6 +18,9 @@ catalogue! {
         Miss, "miss", "The key is reported as missing, so that a multi-get goes on.";
         ShutdownNotEnabled, "shutdown-not-enabled",
             "memcached's answer to a shutdown that was not enabled.";
+        Unauthenticated, "unauthenticated",
+            "The command is refused before log-in: CLIENT_ERROR unauthenticated in text and meta, \
+            status 0x20 in binary.";
         WatchNotAllowed, "watch-not-allowed", "memcached's answer to a watch that is switched off.";
     }
 }
@@ -38,9 +41,14 @@ catalogue! {
             prefix.";
         ShutdownDisabled, "shutdown-disabled",
             "The shutdown command is not enabled; start with -A (enable-shutdown) to allow it.";
+        TlsRequired, "tls-required",
+            "The peer came without TLS where TLS is required; connect with TLS, or to a listener \
+            that does without.";
         UdpUntrusted, "udp-untrusted",
             "The reply is larger than the request and the sender's address, which UDP does not \
             prove, is not trusted; list its network in udp-trusted or use TCP.";
+        Unauthenticated, "unauthenticated",
+            "The peer has not logged in, and nothing is allowed before; log in first.";
         WatchDisabled, "watch-disabled",
             "watch is switched off (-W, disable-watch); start without it to allow watchers.";
     }

@@ -22,6 +22,7 @@ mod catalogue;
 pub mod action;
 mod address;
 mod denial;
+mod identity;
 mod network;
 mod permit;
 mod policy;
@@ -31,7 +32,11 @@ pub mod udp;
 pub use action::{Action, ActionKind, ActionSet};
 pub use address::AddressClass;
 pub use denial::{Denial, Reason, Response};
+pub use identity::{
+    CERTIFICATE_NAME_BYTES_MAX, CERTIFICATE_NAMES_MAX, CertificateName, CertificateNames, Door,
+    ListenerId, NameError, NameKind, Owner, Peer, USER_NAME_BYTES_MAX, UserName,
+};
 pub use network::{NETWORKS_MAX, NetworkError, NetworkList, NetworkPrefix, TooManyNetworks};
 pub use permit::{Access, Guard, Permit, Verdict};
-pub use policy::{Door, Exposure, Keys, Peer, Policy, RULES_MAX, Rule, Rules, TooManyRules, Who};
+pub use policy::{Exposure, Keys, Policy, RULES_MAX, Rule, Rules, TooManyRules, Who};
 pub use prefixes::{KEY_PREFIXES_MAX, KeyPrefixes, TooManyKeyPrefixes};

@@ -6,8 +6,8 @@
 
 use std::marker::PhantomData;
 
-use crate::policy::{Keys, Peer, Policy};
-use crate::{Action, ActionKind, AddressClass, Denial, Door, Reason, Response};
+use crate::policy::{Keys, Policy};
+use crate::{Action, ActionKind, AddressClass, Denial, Door, Peer, Reason, Response};
 
 /// Says what is allowed, under one policy. Shared by all doors and threads; a changed policy is a
 /// new guard.
@@ -50,7 +50,7 @@ impl Guard {
     pub fn admit(&self, peer: &Peer) -> Result<Access, Denial> {
         self.let_in(peer)?;
         let verdicts = Action::ALL.map(|action| self.verdict(peer, action));
-        Ok(Access { verdicts, epoch: self.epoch, peer: *peer })
+        Ok(Access { verdicts, epoch: self.epoch, peer: peer.clone() })
     }
 
     /// Whether an access was decided under this very policy. If not, [`Self::permit`] is right but
@@ -110,18 +110,24 @@ impl Guard {
 
     fn let_in(&self, peer: &Peer) -> Result<(), Denial> {
         let Some(address) = peer.address() else { return Ok(()) };
-        let near = self.policy.exposure.admits(AddressClass::of(address));
-        if near || self.policy.allowed.contains(address) {
-            return Ok(());
-        }
         let response = match peer.door() {
             Door::Udp => Response::Drop,
             Door::Tcp | Door::Unix => Response::Close,
         };
-        Err(Denial::new(response, Reason::PeerNotAllowed))
+        let near = self.policy.exposure.admits(AddressClass::of(address));
+        if !near && !self.policy.allowed.contains(address) {
+            return Err(Denial::new(response, Reason::PeerNotAllowed));
+        }
+        if self.policy.tls_required && !peer.is_encrypted() {
+            return Err(Denial::new(response, Reason::TlsRequired));
+        }
+        Ok(())
     }
 
     fn verdict(&self, peer: &Peer, action: Action) -> Verdict {
+        if self.policy.login_required && peer.user().is_none() {
+            return Verdict::Never(UNAUTHENTICATED);
+        }
         if let Some(denial) = self.switched_off(action) {
             return Verdict::Never(denial);
         }
@@ -151,6 +157,7 @@ impl Guard {
     }
 }
 
+const UNAUTHENTICATED: Denial = Denial::new(Response::Unauthenticated, Reason::Unauthenticated);
 const RULE_DENIED: Denial = Denial::new(Response::AccessDenied, Reason::RuleDenied);
 
 /// What is decided about one action of one connection.
@@ -257,10 +264,14 @@ mod tests {
 
     use super::*;
     use crate::action::{Admin, Delete, Dump, Flush, Read, Shutdown, Stats, Watch, Write};
-    use crate::{ActionSet, Exposure, KeyPrefixes, NetworkList, Rule, Rules, Who};
+    use crate::{ActionSet, Exposure, KeyPrefixes, NetworkList, Owner, Rule, Rules, UserName, Who};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    fn unix(uid: u32) -> Peer {
+        Peer::unix(Owner { uid, gid: 100 })
     }
 
     fn networks(list: &[&str]) -> NetworkList {
@@ -313,7 +324,7 @@ mod tests {
             shutdown: true,
             ..Policy::default()
         });
-        let access = guard.admit(&Peer::unix(1000)).unwrap();
+        let access = guard.admit(&unix(1000)).unwrap();
         let refused: Vec<_> = Action::ALL
             .into_iter()
             .filter_map(|action| Some((action, decide(&guard, &access, action, None).err()?)))
@@ -356,7 +367,37 @@ mod tests {
             Denial::new(Response::Drop, Reason::PeerNotAllowed)
         );
         let narrow = Policy { exposure: Exposure::Loopback, ..Policy::default() };
-        assert!(Guard::new(narrow).admit(&Peer::unix(0)).is_ok());
+        assert!(Guard::new(narrow).admit(&unix(0)).is_ok());
+    }
+
+    #[test]
+    fn where_a_login_is_required_nobody_does_anything_before() {
+        let guard = Guard::new(Policy { login_required: true, ..Policy::default() });
+        let denied = Denial::new(Response::Unauthenticated, Reason::Unauthenticated);
+        for peer in [Peer::tcp(ip("127.0.0.1")), unix(0), Peer::tcp(ip("10.0.0.1")).over_tls()] {
+            let access = guard.admit(&peer).unwrap();
+            for action in Action::ALL {
+                assert_eq!(decide(&guard, &access, action, Some(b"k")), Err(denied), "{action}");
+            }
+            let user = peer.with_user(UserName::new("app").unwrap());
+            let access = guard.admit(&user).unwrap();
+            assert!(guard.permit::<Read>(&access, Some(b"k")).is_ok());
+            let access = guard.admit(&access.peer().clone().without_user()).unwrap();
+            assert_eq!(guard.permit::<Read>(&access, Some(b"k")).unwrap_err(), denied);
+        }
+    }
+
+    #[test]
+    fn where_tls_is_required_nobody_comes_in_without() {
+        let guard = Guard::new(Policy { tls_required: true, ..Policy::default() });
+        let refused = |peer: &Peer| guard.admit(peer).err();
+        let (close, drop) = (Response::Close, Response::Drop);
+        let host = Peer::tcp(ip("127.0.0.1"));
+        assert_eq!(refused(&host), Some(Denial::new(close, Reason::TlsRequired)));
+        assert_eq!(refused(&host.over_tls()), None);
+        let datagram = Peer::udp(ip("127.0.0.1"));
+        assert_eq!(refused(&datagram), Some(Denial::new(drop, Reason::TlsRequired)));
+        assert_eq!(refused(&unix(1)), None);
     }
 
     fn tenant_policy() -> Policy {
@@ -389,9 +430,9 @@ mod tests {
         assert_eq!(guard.permit::<Stats>(&access, None).unwrap_err(), denied);
         assert_eq!(denied.as_miss(), Denial::new(Response::Miss, Reason::RuleDenied));
 
-        let owner = guard.admit(&Peer::unix(1000)).unwrap();
+        let owner = guard.admit(&unix(1000)).unwrap();
         assert!(guard.permit::<Flush>(&owner, None).is_ok());
-        let flusher = guard.admit(&Peer::unix(1001)).unwrap();
+        let flusher = guard.admit(&unix(1001)).unwrap();
         assert_eq!(guard.permit::<Flush>(&flusher, None).unwrap_err(), denied);
         let other = guard.admit(&Peer::tcp(ip("10.2.0.1"))).unwrap();
         assert!(guard.permit::<Read>(&other, Some(b"shop:1")).is_ok());
@@ -400,7 +441,7 @@ mod tests {
     #[test]
     fn no_rule_undoes_a_switch() {
         let guard = Guard::new(Policy { flush: false, ..tenant_policy() });
-        let owner = guard.admit(&Peer::unix(1000)).unwrap();
+        let owner = guard.admit(&unix(1000)).unwrap();
         assert_eq!(guard.permit::<Flush>(&owner, None).unwrap_err().reason, Reason::FlushDisabled);
     }
 
@@ -446,7 +487,16 @@ mod tests {
                 let (flush, dump, watch, shutdown) = switches;
                 let rules = Rules::new(rules).unwrap();
                 let allowed = NetworkList::default();
-                Policy { exposure: Exposure::ALL[at], allowed, flush, dump, watch, shutdown, rules }
+                Policy {
+                    exposure: Exposure::ALL[at],
+                    allowed,
+                    flush,
+                    dump,
+                    watch,
+                    shutdown,
+                    rules,
+                    ..Policy::default()
+                }
             },
         )
     }
@@ -455,7 +505,7 @@ mod tests {
         let addresses = ["127.0.0.1", "10.0.0.1", "8.8.8.8", "::1", "fd00::1", "2001:db8::1"];
         prop_oneof![
             (0..addresses.len()).prop_map(move |at| Peer::tcp(ip(addresses[at]))),
-            (0u32..3).prop_map(Peer::unix),
+            (0u32..3).prop_map(unix),
         ]
     }
 

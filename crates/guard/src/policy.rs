@@ -4,66 +4,8 @@
 //! private networks and behaves as memcached does towards whoever is admitted.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use crate::{Action, ActionSet, AddressClass, KeyPrefixes, NetworkList};
-
-/// The way a peer came in.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Door {
-    /// A TCP connection.
-    Tcp,
-    /// A UDP datagram, whose sender nothing proves.
-    Udp,
-    /// A UNIX socket, whose file permissions decided already who may come.
-    Unix,
-}
-
-/// Who wants something.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Peer {
-    door: Door,
-    address: Option<IpAddr>,
-    uid: Option<u32>,
-}
-
-impl Peer {
-    /// A TCP peer.
-    #[must_use]
-    pub fn tcp(address: IpAddr) -> Self {
-        Self { door: Door::Tcp, address: Some(address.to_canonical()), uid: None }
-    }
-
-    /// The supposed sender of a datagram.
-    #[must_use]
-    pub fn udp(address: IpAddr) -> Self {
-        Self { door: Door::Udp, address: Some(address.to_canonical()), uid: None }
-    }
-
-    /// A process on this host, by the user that the kernel attests.
-    #[must_use]
-    pub fn unix(uid: u32) -> Self {
-        Self { door: Door::Unix, address: None, uid: Some(uid) }
-    }
-
-    /// The way it came in.
-    #[must_use]
-    pub fn door(&self) -> Door {
-        self.door
-    }
-
-    /// Its address, with IPv4 bare; none on a UNIX socket.
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        self.address
-    }
-
-    /// Its user; known on a UNIX socket alone.
-    #[must_use]
-    pub fn uid(&self) -> Option<u32> {
-        self.uid
-    }
-}
+use crate::{Action, ActionSet, AddressClass, KeyPrefixes, NetworkList, Peer};
 
 /// From how far away peers are admitted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -118,6 +60,11 @@ pub struct Policy {
     /// Networks admitted beside the exposure. Adds, never takes away: to admit these alone, set
     /// the exposure to loopback; with a public exposure the list changes nothing.
     pub allowed: NetworkList,
+    /// Nobody may do anything before logging in as a user.
+    pub login_required: bool,
+    /// TCP peers must speak TLS; UDP peers, who cannot, are refused. UNIX peers are exempt: their
+    /// bytes do not leave the host.
+    pub tls_required: bool,
     /// Whether `flush_all` works (memcached's `-F` switches it off).
     pub flush: bool,
     /// Whether keys may be listed (memcached's `-X` switches it off).
@@ -135,6 +82,8 @@ impl Default for Policy {
         Self {
             exposure: Exposure::default(),
             allowed: NetworkList::default(),
+            login_required: false,
+            tls_required: false,
             flush: true,
             dump: true,
             watch: true,
@@ -214,8 +163,8 @@ impl Who {
     fn is(&self, peer: &Peer) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Networks(list) => peer.address.is_some_and(|address| list.contains(address)),
-            Self::User(uid) => peer.uid == Some(*uid),
+            Self::Networks(list) => peer.address().is_some_and(|address| list.contains(address)),
+            Self::User(uid) => peer.owner().is_some_and(|owner| owner.uid == *uid),
         }
     }
 }
@@ -247,13 +196,6 @@ mod tests {
             assert_eq!(Exposure::named(exposure.name()), Some(exposure));
         }
         assert_eq!(Exposure::named("internet"), None);
-    }
-
-    #[test]
-    fn a_mapped_peer_is_the_ipv4_peer() {
-        let mapped = Peer::tcp("::ffff:10.0.0.1".parse().unwrap());
-        assert_eq!(mapped, Peer::tcp("10.0.0.1".parse().unwrap()));
-        assert_ne!(mapped, Peer::udp("10.0.0.1".parse().unwrap()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use kannuki_guard::{Access, Denial, Peer};
+use kannuki_guard::{Access, Denial, Owner, Peer};
 use kannuki_protocol::Dialect;
 use kannuki_sys::{
     poller::{Events, Interest, Poller},
@@ -200,6 +200,6 @@ impl Acceptor {
 fn peer_of(address: &PeerAddress) -> Peer {
     match address {
         PeerAddress::Inet(address) => Peer::tcp(address.ip()),
-        PeerAddress::Unix(unix) => Peer::unix(unix.uid),
+        PeerAddress::Unix(unix) => Peer::unix(Owner { uid: unix.uid, gid: unix.gid }),
     }
 }

@@ -126,6 +126,8 @@ lines! {
     MaxConns => "ERROR Too many open connections";
     /// The guard said no.
     AccessDenied => "CLIENT_ERROR access denied";
+    /// `-Y`: before log-in.
+    Unauthenticated => "CLIENT_ERROR unauthenticated";
     /// `-F`
     FlushNotAllowed => "CLIENT_ERROR flush_all not allowed";
     /// `-W`

@@ -420,6 +420,7 @@ pub(crate) fn deny(denial: &Denial, out: &mut Vec<u8>) {
         Response::DumpNotAllowed => Line::MetadumpNotAllowed,
         Response::WatchNotAllowed => Line::WatchNotAllowed,
         Response::ShutdownNotEnabled => Line::ShutdownNotEnabled,
+        Response::Unauthenticated => Line::Unauthenticated,
         _ => Line::AccessDenied,
     };
     line.encode(out);
