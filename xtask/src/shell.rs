@@ -25,6 +25,11 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The compiler that this cargo uses.
+pub(crate) fn rustc() -> Command {
+    Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
 /// Shows the command, runs it, and fails unless it ends with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", shown(command));

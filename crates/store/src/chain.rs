@@ -2,11 +2,9 @@
 //! under the lock and sends the bytes without it; memory goes back when the last handle drops, and
 //! counts against the limit until then.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::blocks::Blocks;
 use crate::pool::{Charge, Pool};
+use crate::sync::{Arc, AtomicUsize, Ordering};
 
 /// A handle on a large value. Cloning costs two reference counts.
 #[derive(Debug)]
@@ -219,6 +217,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Builder<B> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{Builder, Chain, cost, cost_of_joint, join};
     use crate::blocks::Boxed;

@@ -43,6 +43,7 @@ pub fn chunk_bytes(class: u8) -> u32 {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{CHUNK_BYTES, chunk_bytes, class_of, item_size};
 

@@ -105,6 +105,7 @@ fn floor_power(number: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{BuildError, Geometry, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, StoreConfig};
 

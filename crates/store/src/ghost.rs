@@ -115,6 +115,7 @@ fn fingerprint(hash: u64) -> [u8; PRINT_BYTES] {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::Ghost;
     use crate::blocks::Boxed;

@@ -125,6 +125,7 @@ impl<M: Blocks> Index<M> {
 
     /// Leaves in it.
     #[cfg(test)]
+    #[cfg(not(loom))]
     pub(crate) fn leaves(&self) -> usize {
         self.leaves.len()
     }
@@ -584,6 +585,7 @@ fn owner_of(chunk: &[u8]) -> usize {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{BUCKET_BYTES, COUNTER_MAX, Index, Need};
     use crate::blocks::Boxed;

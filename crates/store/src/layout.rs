@@ -305,6 +305,7 @@ const fn access(stored: u32, now: Now) -> Now {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{HEAD_BYTES_MAX, Head, Marks, Spans, bury, is_dead, padded};
     use super::{set_cas, set_expiry, set_last_access, set_marks};

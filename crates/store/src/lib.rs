@@ -16,11 +16,16 @@ mod heap;
 mod index;
 mod layout;
 mod location;
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests;
 mod pool;
 mod shard;
 pub mod stats;
 mod store;
+mod sync;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 pub mod time;
 

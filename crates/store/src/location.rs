@@ -75,6 +75,7 @@ impl Addressing {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{Addressing, LARGES_MAX, Place};
 

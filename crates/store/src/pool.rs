@@ -3,11 +3,11 @@
 //!
 //! Invariant: `used <= limit`, but for a limit lowered below what is held, until eviction caught up.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::blocks::Blocks;
 use crate::geometry::Geometry;
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// The count of bytes, shared by whatever gives some back on drop.
 #[derive(Debug)]
@@ -307,6 +307,7 @@ impl<M: Blocks> Pool<M> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{Need, Pool};
     use crate::blocks::Boxed;

@@ -4,8 +4,7 @@
 //! before anything is thrown out, at most [`STEP_RECORDS`] records a lock, and then tries again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::blocks::{Blocks, Boxed};
 use crate::chain::{Builder, Chain, cost};
@@ -19,6 +18,7 @@ use crate::heap::hash;
 use crate::pool::{Need, Pool};
 use crate::shard::{Given, STEP_RECORDS, Shard, Starved, Unshown};
 use crate::stats::{ClassStats, StoreStats};
+use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::time::Now;
 
 /// Items in bounded memory. Every method takes `&self`; shards are locked one at a time.

@@ -7,6 +7,7 @@
 mod debian;
 mod fuzz;
 mod licences;
+mod proofs;
 mod provision;
 mod report;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(fuzzing: Fuzzing) -> Result<()> {
         report.step("documentation examples", doc_tests);
         report.step("generated pages", || docs::compare().map(|()| Outcome::passed()));
     }
+    proofs::run(&mut report);
     report.step("licences, sources, versions", licences::check);
     if fuzzing == Fuzzing::Always || shell::everything_must_run() {
         fuzz::run(&mut report);

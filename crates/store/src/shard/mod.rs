@@ -5,6 +5,7 @@
 //! each slot points at one; what is held is charged to the pool first.
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod audit;
 mod fetch;
 mod place;
@@ -15,7 +16,6 @@ mod sweep;
 mod write;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::blocks::Blocks;
 use crate::class::{class_of, item_size};
@@ -29,6 +29,7 @@ use crate::layout;
 use crate::location::{Location, Place};
 use crate::pool::Pool;
 use crate::stats::{ClassStats, StoreStats};
+use crate::sync::Arc;
 use crate::time::Now;
 
 pub(crate) use fetch::Unshown;

@@ -170,6 +170,7 @@ fn number(value: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::{DIGITS_MAX, digits, number};
 

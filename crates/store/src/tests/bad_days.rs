@@ -173,24 +173,24 @@ fn long_keys_with_empty_values_fit() {
 }
 
 #[test]
-fn many_items_dying_in_one_second_are_freed_in_short_steps() {
-    let store = tiny(config(16 << 20), 2, 16 << 10);
-    for number in 0..100_000 {
+fn a_million_items_dying_in_one_second_are_freed_in_short_steps() {
+    let store = tiny(config(96 << 20), 2, 64 << 10);
+    for number in 0..1_000_000 {
         let how = Write { expiry: Expiry::at(NOW.0 + 1), ..set() };
         write(&store, &format!("key-{number}"), &how, b"gone soon");
     }
     let before = store.stats();
-    assert_eq!(before.items, 100_000);
+    assert_eq!(before.items, 1_000_000);
     let mut steps = 0;
     while store.stats().items > 0 {
         let done = store.maintain(Now(NOW.0 + 1));
         assert!(done.items_checked <= 256, "one step is short");
         steps += 1;
-        assert!(steps < 3000, "{:?}", store.stats());
+        assert!(steps < 10_000, "{:?}", store.stats());
     }
     let stats = store.stats();
     assert_eq!(stats.evictions, 0);
-    assert_eq!(stats.expired_unfetched, 100_000);
+    assert_eq!(stats.expired_unfetched, 1_000_000);
     assert!(stats.segments_used <= 12);
     store.audit();
 }
@@ -214,7 +214,9 @@ fn expired_items_between_living_ones_are_swept() {
 #[test]
 fn a_clock_that_jumps_breaks_nothing() {
     let store = tiny(config(256 << 10), 0, 4096);
-    let times = [NOW, Now(NOW.0 + 3600), Now(1), Now(u32::MAX), Now(0), NOW];
+    let hour = 3600;
+    let (later, sooner) = (Now(NOW.0 + hour), Now(NOW.0 - hour));
+    let times = [NOW, later, NOW, sooner, NOW, Now(1), Now(u32::MAX), Now(0), NOW];
     for (round, &now) in times.iter().cycle().take(60).enumerate() {
         for number in 0..200 {
             let key = format!("key-{}", (number * 7 + round) % 900);
@@ -288,6 +290,42 @@ fn a_system_without_memory_is_survived() {
     store.audit();
 }
 
+#[test]
+fn an_index_that_cannot_grow_refuses_and_mixes_nothing_up() {
+    for evict in [true, false] {
+        let cut = Geometry::of(1, 16 << 10);
+        assert_ne!(cut.slab_bytes, cut.segment_bytes, "only the index is refused memory");
+        let blocks = Stingy { slab_bytes: cut.slab_bytes, left: AtomicUsize::new(20) };
+        let config = StoreConfig { evict, ..config(8 << 20) };
+        let store = Store::with_geometry(config, cut, blocks);
+        let mut refused = 0;
+        for number in 0..30_000_u32 {
+            let key = format!("key-{number}");
+            let key = store.hashed(key.as_bytes());
+            match store.write(key, NOW, &set(), &number.to_le_bytes()).outcome {
+                Written::Stored { .. } => {}
+                Written::NoMemory => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let stats = store.stats();
+        assert!(stats.system_refusals > 0 && stats.items > 5000, "{stats:?}");
+        assert_eq!((refused == 0, stats.evictions > 0), (evict, evict), "{refused} {stats:?}");
+        let mut hits = 0;
+        for number in 0..30_000_u32 {
+            let key = format!("key-{number}");
+            let how = crate::face::Fetch::default();
+            let read = |hit: &crate::face::Hit<'_, _>| super::value(&hit.value);
+            if let Ok(held) = store.fetch(store.hashed(key.as_bytes()), NOW, &how, read) {
+                assert_eq!(held, number.to_le_bytes(), "a key's own value or a miss");
+                hits += 1;
+            }
+        }
+        assert_eq!(hits, stats.items);
+        store.audit();
+    }
+}
+
 /// Counts the bytes of living blocks.
 struct Counted(Arc<AtomicUsize>);
 
@@ -320,6 +358,26 @@ impl Drop for CountedBlock {
     fn drop(&mut self) {
         self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
     }
+}
+
+/// A system that has no more memory for blocks of the index after so many.
+struct Stingy {
+    slab_bytes: usize,
+    left: AtomicUsize,
+}
+
+impl Blocks for Stingy {
+    type Block = Box<[u8]>;
+
+    fn block(&self, bytes: usize) -> Option<Box<[u8]>> {
+        let less = |left: usize| left.checked_sub(1);
+        if bytes == self.slab_bytes {
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        }
+        Boxed.block(bytes)
+    }
+
+    fn prefetch(&self, _: &[u8]) {}
 }
 
 /// A system that has no memory left.

@@ -1,6 +1,8 @@
 //! Tests of the store as a whole.
 
 mod bad_days;
+mod histories;
+mod history;
 mod model;
 mod oracle;
 mod semantics;
