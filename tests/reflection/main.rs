@@ -7,7 +7,6 @@
 //! shows that the meter would have seen a flood.
 
 mod requests;
-mod spoof;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +14,10 @@ use std::time::Duration;
 
 use kannuki_tests::launch::free_port;
 use kannuki_tests::network::{Network, unavailable};
+use kannuki_tests::spoof::{Arrived, Forger, Meter};
 use kannuki_tests::{Launch, Program, Server, Wire};
 
 use requests::{LARGE, LARGE_BYTES, Request};
-use spoof::{Arrived, Forger, Meter};
 
 /// Ports of a victim that the attacker names as senders: a client's, memcached's, DNS's.
 const FORGED_PORTS: [u16; 3] = [40_000, 11_211, 53];

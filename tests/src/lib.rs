@@ -10,8 +10,10 @@
 
 pub mod clock;
 pub mod launch;
+pub mod machine;
 pub mod network;
 pub mod process;
+pub mod spoof;
 pub mod wire;
 
 pub use launch::{Launch, Program, Server};

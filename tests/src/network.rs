@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -112,13 +113,18 @@ impl Host {
         &self.addresses
     }
 
+    /// The file that stands for it, for programs that are told where to run.
+    pub fn namespace(&self) -> PathBuf {
+        PathBuf::from("/run/netns").join(&self.space)
+    }
+
     /// Runs `work` on this host: sockets that it opens and processes that it starts stay there.
     ///
     /// # Panics
     ///
     /// As `work` does.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.space);
+        let path = self.namespace();
         std::thread::scope(|scope| {
             let run = move || {
                 let file = std::fs::File::open(path).expect("a namespace that was made");

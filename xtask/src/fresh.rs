@@ -6,15 +6,15 @@
 //! service, certificates and the variables that point to them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::shell;
+use crate::{image, shell};
 
 /// What a Rust toolchain needs beside itself (a linker), and what the README's example calls (nc).
-const PACKAGES: &str = "ca-certificates,gcc,libc6-dev,netcat-openbsd";
+const PACKAGES: [&str; 4] = ["ca-certificates", "gcc", "libc6-dev", "netcat-openbsd"];
 /// Files of the host without which no package can be fetched, and none of the product's.
 const NETWORK_FILES: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/pip.conf"];
 /// Certificates of the host, in which a private network's own may be.
@@ -39,12 +39,12 @@ pub(crate) fn run() -> Result<()> {
     }
     let folder = shell::target().join("fresh");
     fs::create_dir_all(&folder)?;
-    let base = base(&folder)?;
+    let base = image::made(&folder.join("debian12"), &PACKAGES, |_| Ok(()))?;
     let system = folder.join("system");
     shell::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&system))?;
     shell::run(Command::new("cp").arg("-a").arg(&base).arg(&system))?;
     connect(&system)?;
-    let clone = system.join("root/kannuki");
+    let clone = system.join("srv/kannuki");
     let words = ["clone", "--quiet", "--no-hardlinks", "--depth=1"];
     let origin = format!("file://{}", shell::root().display());
     shell::run(Command::new("git").args(words).arg(origin).arg(&clone))?;
@@ -62,20 +62,6 @@ enum Network {
     OwnLoopback,
 }
 
-/// The untouched system.
-fn base(folder: &Path) -> Result<PathBuf> {
-    let base = folder.join("debian12");
-    if !base.is_dir() {
-        let unfinished = folder.join("debian12.unfinished");
-        shell::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&unfinished))?;
-        let include = format!("--include={PACKAGES}");
-        let words = ["--variant=minbase", include.as_str(), "bookworm"];
-        shell::run(Command::new("debootstrap").args(words).arg(&unfinished))?;
-        fs::rename(&unfinished, &base)?;
-    }
-    Ok(base)
-}
-
 /// Copies what the network needs.
 fn connect(system: &Path) -> Result<()> {
     let host = Path::new("/");
@@ -90,7 +76,7 @@ fn connect(system: &Path) -> Result<()> {
 
 /// Runs a script in the system, in namespaces that end with it.
 fn enter(system: &Path, network: Network, script: &str) -> Result<()> {
-    fs::write(system.join("root/commands"), script)?;
+    fs::write(system.join("srv/commands"), script)?;
     let sysroot = shell::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child"]);
@@ -119,7 +105,7 @@ mount --rbind /dev \"$1/dev\"
 mount -t proc proc \"$1/proc\"
 ip link set lo up
 export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot \"$1\" /bin/sh -eu -c 'cd /root/kannuki; . /root/commands'
+exec chroot \"$1\" /bin/sh -eu -c 'cd /srv/kannuki; . /srv/commands'
 ";
 
 /// What cargo would fetch by itself in the next part, which has no network.

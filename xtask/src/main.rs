@@ -1,4 +1,4 @@
-//! The chores of this project: `cargo xtask tidy | test | docs | fresh | measure`.
+//! The chores of this project: `cargo xtask tidy | test | docs | fresh | story | measure`.
 //!
 //! Nothing here is part of the product. Every chore runs from a cold clone with a Rust toolchain
 //! alone, says what it could not do, and fails where everything has to run (`CI=true`).
@@ -6,6 +6,7 @@
 
 mod docs;
 mod fresh;
+mod image;
 mod measure;
 mod shell;
 mod test;
@@ -23,6 +24,7 @@ Usage: cargo xtask COMMAND
                   fuzzing (60 s a target) runs under CI=true or with --fuzz
   docs            write the generated pages again (docs/, packaging/man/)
   fresh           both README commands in a fresh Debian 12 (root, debootstrap)
+  story           the incident from end to end, on a booted Debian 12 (root, systemd-nspawn)
   measure         CPU per request beside Debian's memcached (release build, loopback)
 ";
 
@@ -45,6 +47,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test", "--fuzz"] => test::run(test::Fuzzing::Always),
         ["docs"] => docs::write(),
         ["fresh"] => fresh::run(),
+        ["story"] => test::story(),
         ["measure"] => measure::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -11,9 +11,11 @@ mod proofs;
 mod provision;
 mod report;
 
+use std::process::Command;
+
 use anyhow::Result;
 
-use crate::{docs, shell};
+use crate::{docs, image, shell};
 use report::{Outcome, Report};
 
 /// When the fuzz targets run: they take a minute each.
@@ -34,6 +36,12 @@ pub(crate) fn run(fuzzing: Fuzzing) -> Result<()> {
         Ok(Outcome::passed())
     });
     if built {
+        report.step("system to boot", || {
+            if !shell::is_root() {
+                return Ok(Outcome::Missing("root makes and boots it".into()));
+            }
+            image::story().map(|_| Outcome::passed())
+        });
         report.step("tests", tests);
         report.step("documentation examples", doc_tests);
         report.step("generated pages", || docs::compare().map(|()| Outcome::passed()));
@@ -58,10 +66,25 @@ fn tests() -> Result<Outcome> {
         command.args(["test", "--lib", "--bins", "--tests"]);
     }
     command.args(["--workspace", "--locked", "--no-fail-fast"]);
+    shell::run(in_our_world(&mut command))?;
+    Ok(Outcome::passed())
+}
+
+/// The incident from end to end, alone: what `run` does of it, with its figures shown.
+pub(crate) fn story() -> Result<()> {
+    image::story()?;
+    shell::run(shell::cargo().args(["build", "--locked", "--package", "kannuki"]))?;
+    let mut command = shell::cargo();
+    command.args(["test", "--locked", "--package", "kannuki-tests", "--test", "story"]);
+    command.args(["--", "--nocapture", "--test-threads=1"]);
+    shell::run(in_our_world(command.env("CI", "true")))
+}
+
+/// Tells tests where the product, the clients and the system to boot are.
+fn in_our_world(command: &mut Command) -> &mut Command {
     command.env("KANNUKI_BIN", shell::target().join("debug/kannuki"));
     command.env("KANNUKI_CLIENTS", provision::clients());
-    shell::run(&mut command)?;
-    Ok(Outcome::passed())
+    command.env("KANNUKI_SYSTEM", shell::target().join("story/debian12"))
 }
 
 fn doc_tests() -> Result<Outcome> {

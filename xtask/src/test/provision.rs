@@ -23,7 +23,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 13] = [
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
@@ -40,6 +40,12 @@ const NEEDS: [Need; 11] = [
         packages: &["libmemcached-tools"],
     },
     Need { what: "network namespaces (ip)", is_there: || program("ip"), packages: &["iproute2"] },
+    Need { what: "debootstrap", is_there: || program("debootstrap"), packages: &["debootstrap"] },
+    Need {
+        what: "systemd-nspawn",
+        is_there: || program("systemd-nspawn"),
+        packages: &["systemd-container"],
+    },
     Need {
         what: "Python 3 with venv",
         is_there: || runs("python3", &["-c", "import venv, ensurepip"]),

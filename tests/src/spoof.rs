@@ -1,4 +1,5 @@
-//! The two ends of a reflection: a forger of senders, and a meter at the victim.
+//! The two ends of a reflection: a forger of senders, and a meter at the victim. To be made on hosts
+//! of a test's own [`Network`](crate::network::Network), as root.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -21,11 +22,16 @@ const IPV4_BYTES: usize = 20;
 const UDP_BYTES: usize = 8;
 
 /// Sends datagrams that bear another's address, which this host does not have.
-pub(crate) struct Forger(UdpSocket);
+#[derive(Debug)]
+pub struct Forger(UdpSocket);
 
 impl Forger {
     /// Forges the address and port `victim`, towards `server`.
-    pub(crate) fn posing_as(victim: SocketAddr, server: SocketAddr) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// Without the rights to do so.
+    pub fn posing_as(victim: SocketAddr, server: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(victim), Type::DGRAM, None).unwrap();
         // The kernel lets a privileged process send from any address, fragments included.
         match victim {
@@ -38,7 +44,11 @@ impl Forger {
     }
 
     /// Sends one datagram; what it cost the sender, in bytes of UDP payload.
-    pub(crate) fn send(&self, payload: &[u8]) -> u64 {
+    ///
+    /// # Panics
+    ///
+    /// When the network refuses.
+    pub fn send(&self, payload: &[u8]) -> u64 {
         match self.0.send(payload) {
             Ok(sent) => sent as u64,
             // A refusal that came back for an earlier one.
@@ -50,21 +60,27 @@ impl Forger {
 
 /// What arrived of one reply.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Arrived {
-    pub(crate) datagrams: u64,
+pub struct Arrived {
+    /// How many.
+    pub datagrams: u64,
     /// UDP payloads.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Counts every UDP datagram that reaches a host, to whatever port, from now on.
-pub(crate) struct Meter {
+#[derive(Debug)]
+pub struct Meter {
     socket: Socket,
     at: IpAddr,
 }
 
 impl Meter {
     /// A meter for datagrams to the address `at`, to be made on its host.
-    pub(crate) fn new(at: IpAddr) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// Without the rights to do so.
+    pub fn new(at: IpAddr) -> Self {
         let domain = if at.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
         let socket = Socket::new(domain, Type::RAW, Some(Protocol::UDP)).unwrap();
         let own = SocketAddr::new(at, 0);
@@ -76,12 +92,12 @@ impl Meter {
     }
 
     /// Takes what has come by now into `arrived`, by the request id that each datagram bears.
-    pub(crate) fn glance(&self, arrived: &mut BTreeMap<u16, Arrived>) {
+    pub fn glance(&self, arrived: &mut BTreeMap<u16, Arrived>) {
         self.read_until(PAUSE, arrived);
     }
 
     /// Takes what has come, until nothing comes any more.
-    pub(crate) fn rest(&self, arrived: &mut BTreeMap<u16, Arrived>) {
+    pub fn rest(&self, arrived: &mut BTreeMap<u16, Arrived>) {
         self.read_until(SILENCE, arrived);
     }
 
