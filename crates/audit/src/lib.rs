@@ -6,4 +6,6 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod facts;
+pub mod firewall;
 pub mod memcached_options;
+pub mod versions;
