@@ -62,7 +62,7 @@ impl Place {
     fn exposure(self) -> &'static [&'static str] {
         match self {
             Self::Private => &["--exposure", "private"],
-            Self::Public => &["--exposure", "public"],
+            Self::Public => &["--exposure", "public", "--danger-public-without-auth"],
         }
     }
 }

@@ -2,7 +2,7 @@
 
 /// Fine.
 pub(crate) const FINE: u8 = 0;
-/// The settings have errors.
+/// The settings have errors, or what was asked about is denied.
 pub(crate) const FOUND: u8 = 1;
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 2;
@@ -13,7 +13,7 @@ pub(crate) const INCOMPLETE: u8 = 3;
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0   fine
-  1   the settings have errors
+  1   the settings have errors; explain access: denied
   2   wrong usage
   3   the command could not be completed
   `serve` ends with memcached's codes: 1 bad value, 64 contradiction, 67 unknown user,

@@ -6,6 +6,7 @@ use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 use kannuki_server::{
     Exposure, Started,
     config::{Config, Dialect},
+    guard::Strangers,
 };
 
 /// The lines, each with its line end.
@@ -39,10 +40,14 @@ fn who(config: &Config, started: &Started) -> &'static str {
     if everywhere.map(SocketAddr::ip).all(|ip| ip.is_loopback()) {
         return MACHINE;
     }
-    match config.exposure {
+    match config.policy.exposure {
         Exposure::Loopback => MACHINE,
-        Exposure::Private => "this machine and private networks; --exposure public admits all",
-        Exposure::Public => "EVERYBODY who can reach it, the internet included",
+        Exposure::Private => "this machine and private networks; --allow NET adds others",
+        Exposure::Public => match config.policy.strangers {
+            Strangers::Never => "this machine, private networks, and those of --allow",
+            Strangers::Proven => "this machine, private networks, and whoever logs in over TLS",
+            Strangers::Anyone => "EVERYBODY who can reach it, the internet included",
+        },
     }
 }
 

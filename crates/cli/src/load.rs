@@ -22,6 +22,7 @@ use kannuki_audit::memcached_options::{
 use crate::{
     own_options::{self, CONFIG, LOG_FILE, MEMCACHED_CONF},
     situation::{CalledAs, Situation},
+    tables::Tables,
     toml_file,
 };
 
@@ -29,6 +30,8 @@ use crate::{
 pub(crate) struct Loaded {
     /// The effective settings; their errors are still inside.
     pub(crate) settings: Settings,
+    /// The tables of our own file.
+    pub(crate) tables: Tables,
     /// Errors that only the program itself can find, after those of the settings.
     pub(crate) errors: Vec<OptionError>,
     /// The files that were read, with their text for messages.
@@ -49,11 +52,11 @@ pub(crate) fn load(words: &[Word], situation: &Situation) -> Result<Loaded, Acti
         return Err(action);
     }
     let mut files = Vec::new();
-    let own = own_file(&arguments, situation, &mut files);
+    let (own, tables) = own_file(&arguments, situation, &mut files);
     let memcached = memcached_file(&arguments, situation, &mut files);
     let mut settings = Settings::merge([own, memcached, arguments]);
     let errors = choose_user(&mut settings, situation).into_iter().collect();
-    Ok(Loaded { settings, errors, files })
+    Ok(Loaded { settings, tables, errors, files })
 }
 
 impl Loaded {
@@ -63,14 +66,18 @@ impl Loaded {
     }
 }
 
-fn own_file(arguments: &Reading, situation: &Situation, files: &mut Vec<ReadFile>) -> Reading {
-    let mut reading = Reading::default();
-    let Some((path, source)) = path_of(arguments, &CONFIG) else { return reading };
+fn own_file(
+    arguments: &Reading,
+    situation: &Situation,
+    files: &mut Vec<ReadFile>,
+) -> (Reading, Tables) {
+    let (mut reading, mut tables) = (Reading::default(), Tables::default());
+    let Some((path, source)) = path_of(arguments, &CONFIG) else { return (reading, tables) };
     match read_bounded(&situation.directory.join(&path)) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => {
                 let path = Arc::new(path);
-                reading = toml_file::read(&text, &path, &own_options::grammar());
+                (reading, tables) = toml_file::read(&text, &path, &own_options::grammar());
                 files.push(ReadFile { path, text });
             }
             Err(_) => {
@@ -80,7 +87,7 @@ fn own_file(arguments: &Reading, situation: &Situation, files: &mut Vec<ReadFile
         },
         Err(error) => unreadable(&mut reading, &path, &error, source),
     }
-    reading
+    (reading, tables)
 }
 
 fn memcached_file(

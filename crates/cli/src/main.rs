@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+mod access;
 mod commands;
 mod exit;
 mod greeting;
@@ -22,6 +23,7 @@ mod meaning;
 mod own_options;
 mod print;
 mod situation;
+mod tables;
 mod toml_file;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};

@@ -6,24 +6,21 @@
 //!   greatest value that does, never wrapped.
 
 use kannuki_audit::memcached_options::{
-    ListenElement, OptionError, OptionSpec, Settings, Source, Value,
+    ListenElement, OptionError, OptionSpec, Settings, Value,
     listen::ListenProtocol,
-    problem::EXIT_USAGE,
-    table::{access, engine, listening, memory, process, traffic},
+    table::{engine, listening, memory, process, traffic},
 };
 use kannuki_server::{
-    Exposure, NetworkList, NetworkPrefix,
     config::{Config, Dialect, Echo, Listen, Reload, Transport, UnixListen},
+    guard::ListenerId,
     log::LogConfig,
 };
 
-use crate::{own_options, situation::Situation};
+use crate::{access, load::Loaded, own_options, situation::Situation};
 
 /// What the settings mean; the errors are those that only the server's own types can find.
-pub(crate) fn config(
-    settings: &Settings,
-    situation: &Situation,
-) -> Result<Config, Vec<OptionError>> {
+pub(crate) fn config(loaded: &Loaded, situation: &Situation) -> Result<Config, Vec<OptionError>> {
+    let settings = &loaded.settings;
     let directory = |path: std::path::PathBuf| situation.directory.join(path);
     let dialect = dialect(settings);
     let unix = settings.path(&listening::UNIX_SOCKET).map(|path| UnixListen {
@@ -31,13 +28,14 @@ pub(crate) fn config(
         mode: number(settings, &listening::UNIX_MASK),
         dialect,
     });
-    let reload = reload(settings, situation)?;
+    let elements = elements(settings);
+    let reload = reload(loaded, situation, &elements)?;
     Ok(Config {
-        listens: if unix.is_some() { Vec::new() } else { listens(settings, dialect) },
+        listens: listens(settings, dialect, &elements),
         unix,
         inherit_sockets: true,
         dialect,
-        exposure: reload.exposure,
+        policy: reload.policy,
         udp_trusted: reload.udp_trusted,
         backlog: number(settings, &listening::LISTEN_BACKLOG),
         socket_mark: number(settings, &listening::SOCK_COOKIE_ID),
@@ -52,10 +50,6 @@ pub(crate) fn config(
         reqs_per_event: number(settings, &traffic::MAX_REQS_PER_EVENT),
         idle_timeout_secs: number(settings, &traffic::IDLE_TIMEOUT),
         buffer_bytes_max: mebibytes(settings, &traffic::READ_BUF_MEM_LIMIT),
-        flush_enabled: !settings.switch(&access::DISABLE_FLUSH_ALL),
-        dump_enabled: !settings.switch(&access::DISABLE_DUMPING),
-        watch_enabled: !settings.switch(&access::DISABLE_WATCH),
-        shutdown_enabled: settings.switch(&access::ENABLE_SHUTDOWN),
         detail_enabled: settings.given(&process::PREFIX_DELIMITER).is_some(),
         prefix_delimiter: delimiter(settings),
         track_sizes: settings.switch(&engine::TRACK_SIZES),
@@ -69,53 +63,34 @@ pub(crate) fn config(
     })
 }
 
-/// The part that SIGHUP may change.
+/// The part that SIGHUP may change; `elements` are the addresses listened on since the start.
 pub(crate) fn reload(
-    settings: &Settings,
+    loaded: &Loaded,
     situation: &Situation,
+    elements: &[ListenElement],
 ) -> Result<Reload, Vec<OptionError>> {
-    Ok(Reload {
-        waiting: Vec::new(),
-        verbosity: number(settings, &process::VERBOSE),
-        udp_trusted: udp_trusted(settings)?,
-        exposure: exposure(settings, situation),
-    })
-}
-
-/// Who may connect at all: as said, else as far as the listeners were opened.
-pub(crate) fn exposure(settings: &Settings, situation: &Situation) -> Exposure {
-    let said = settings.text(&own_options::EXPOSURE).and_then(|name| Exposure::named(&name));
-    let opened = settings.given(&listening::LISTEN).is_some() || situation.sockets_inherited;
-    said.unwrap_or(if opened { Exposure::Private } else { Exposure::Loopback })
-}
-
-fn udp_trusted(settings: &Settings) -> Result<NetworkList, Vec<OptionError>> {
-    let (mut networks, mut errors) = (Vec::new(), Vec::new());
-    let mut refuse = |message: String, origin: &Source| {
-        errors.push(OptionError { message, exit_code: EXIT_USAGE, origin: origin.clone() });
-    };
-    for given in settings.all(&own_options::UDP_TRUSTED) {
-        let Value::Text(list) = &given.value else { continue };
-        for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            match text.parse::<NetworkPrefix>() {
-                Ok(network) => networks.push((network, &given.source)),
-                Err(error) => refuse(
-                    format!("invalid value \"{text}\" for --udp-trusted: {error}"),
-                    &given.source,
-                ),
-            }
+    let settings = &loaded.settings;
+    let mut errors = Vec::new();
+    let udp_trusted = access::network_list(settings, &own_options::UDP_TRUSTED, &mut errors);
+    match access::policy(settings, &loaded.tables, situation, elements) {
+        Ok(policy) if errors.is_empty() => {
+            let verbosity = number(settings, &process::VERBOSE);
+            Ok(Reload { waiting: Vec::new(), verbosity, udp_trusted, policy })
         }
-    }
-    let last = networks.last().map_or(&Source::Default, |(_, source)| *source);
-    match NetworkList::new(networks.iter().map(|(network, _)| *network)) {
-        Ok(list) if errors.is_empty() => Ok(list),
-        Ok(_) => Err(errors),
-        Err(error) => {
-            let message = format!("--udp-trusted: {error}");
-            errors.push(OptionError { message, exit_code: EXIT_USAGE, origin: last.clone() });
+        found => {
+            errors.extend(found.err().unwrap_or_default());
             Err(errors)
         }
     }
+}
+
+/// The addresses to listen on; none with -s.
+pub(crate) fn elements(settings: &Settings) -> Vec<ListenElement> {
+    if settings.given(&listening::UNIX_SOCKET).is_some() {
+        return Vec::new();
+    }
+    let elements = settings.listens(&listening::LISTEN);
+    if elements.is_empty() { loopback() } else { elements }
 }
 
 fn dialect(settings: &Settings) -> Dialect {
@@ -126,16 +101,15 @@ fn dialect(settings: &Settings) -> Dialect {
     }
 }
 
-fn listens(settings: &Settings, dialect: Dialect) -> Vec<Listen> {
+fn listens(settings: &Settings, dialect: Dialect, elements: &[ListenElement]) -> Vec<Listen> {
     let (tcp, udp) = ports(settings);
-    let elements = settings.listens(&listening::LISTEN);
-    let shut = elements.is_empty();
-    let elements = if shut { loopback() } else { elements };
+    let shut = settings.given(&listening::LISTEN).is_none();
     let mut listens = Vec::new();
     for (transport, port) in [(Transport::Tcp, tcp), (Transport::Udp, udp)] {
         // 0 in -p or -U switches the transport off, whatever ports the addresses have.
         let Some(port) = port else { continue };
-        listens.extend(elements.iter().map(|element| Listen {
+        listens.extend((0_u16..).zip(elements).map(|(id, element)| Listen {
+            id: ListenerId(id),
             transport,
             host: element.host.clone(),
             port: element.port.unwrap_or(port),
@@ -278,6 +252,7 @@ mod tests {
     use std::path::PathBuf;
 
     use kannuki_audit::memcached_options::Word;
+    use kannuki_server::guard::Exposure;
 
     use super::*;
     use crate::{load, situation::CalledAs};
@@ -298,7 +273,7 @@ mod tests {
             Word::arguments(text.split_whitespace().map(Into::into), 1).collect();
         let loaded = load::load(&words, &situation()).unwrap();
         assert_eq!(loaded.errors().collect::<Vec<_>>(), Vec::<&OptionError>::new());
-        config(&loaded.settings, &situation()).unwrap()
+        config(&loaded, &situation()).unwrap()
     }
 
     fn doors(config: &Config) -> Vec<String> {
@@ -310,8 +285,8 @@ mod tests {
     fn shut_by_default() {
         let config = meant("");
         assert_eq!(doors(&config), ["Tcp 127.0.0.1 11211 false", "Tcp ::1 11211 true"]);
-        assert_eq!(config.exposure, Exposure::Loopback);
-        assert!(config.unix.is_none() && config.udp_trusted.is_empty() && !config.shutdown_enabled);
+        assert_eq!(config.policy.exposure, Exposure::Loopback);
+        assert!(config.unix.is_none() && config.udp_trusted.is_empty() && !config.policy.shutdown);
         assert_eq!((config.memory_bytes, config.item_bytes_max), (64 << 20, 1 << 20));
         assert_eq!((config.threads, config.connections_max, config.backlog), (4, 1024, 1024));
         assert_eq!((config.reqs_per_event, config.maxconns_fast), (20, true));
@@ -320,11 +295,12 @@ mod tests {
 
     #[test]
     fn an_address_opens_private_networks_and_exposure_says_more() {
-        assert_eq!(meant("-l *").exposure, Exposure::Private);
-        assert_eq!(meant("-l * --exposure public").exposure, Exposure::Public);
-        assert_eq!(meant("--exposure private").exposure, Exposure::Private);
+        let exposed = |text: &str| meant(text).policy.exposure;
+        assert_eq!(exposed("-l *"), Exposure::Private);
+        assert_eq!(exposed("-l * --exposure public --allow 8.8.8.8"), Exposure::Public);
+        assert_eq!(exposed("--exposure private"), Exposure::Private);
         let inherited = Situation { sockets_inherited: true, ..situation() };
-        assert_eq!(exposure(&Settings::default(), &inherited), Exposure::Private);
+        assert_eq!(access::exposure(&Settings::default(), &inherited), Exposure::Private);
     }
 
     #[test]
@@ -381,10 +357,10 @@ mod tests {
         let words: Vec<Word> =
             Word::arguments(["--udp-trusted", "10.0.0.0/33"].map(Into::into), 1).collect();
         let loaded = load::load(&words, &situation()).unwrap();
-        assert_eq!(config_errors(&loaded.settings), 1);
+        assert_eq!(config_errors(&loaded), 1);
     }
 
-    fn config_errors(settings: &Settings) -> usize {
-        config(settings, &situation()).map_or_else(|errors| errors.len(), |_| 0)
+    fn config_errors(loaded: &Loaded) -> usize {
+        config(loaded, &situation()).map_or_else(|errors| errors.len(), |_| 0)
     }
 }

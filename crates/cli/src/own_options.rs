@@ -25,10 +25,36 @@ option_table! {
     /// Which peers may connect at all: loopback, private or public addresses.
     ///
     /// Without it: loopback if there is no -l, private if there is. Private are RFC 1918,
-    /// link-local, carrier NAT and unique local addresses. Public admits everybody, as memcached
-    /// does; put a wall of your own in front.
+    /// link-local, carrier NAT and unique local addresses. Public wants log-in (-S or -Y) and TLS
+    /// (-Z), which every public peer must then use, or --allow for the networks that may come.
     EXPOSURE = OptionSpec::own("exposure", Shape::Choice(&["loopback", "private", "public"]))
         .value("WHO");
+
+    /// Networks that may connect whatever the exposure; may be given several times.
+    ///
+    /// Where --deny names a network too, the longest prefix decides. A [[listener]] in kannuki.toml
+    /// can have lists of its own.
+    ALLOW = OptionSpec::own("allow", Shape::Text).value("NET").repeated();
+
+    /// Networks that may not connect whatever the exposure; may be given several times.
+    DENY = OptionSpec::own("deny", Shape::Text).value("NET").repeated();
+
+    /// Let the whole internet read and write without log-in and TLS, with --exposure public.
+    ///
+    /// What memcached does. Only behind a wall of your own that you have tested from outside.
+    DANGER_PUBLIC = OptionSpec::own("danger-public-without-auth", Shape::Switch);
+
+    /// Proxies that tell the address of their clients by the PROXY protocol, version 1 or 2; may be
+    /// given several times.
+    ///
+    /// Where there are any, every TCP connection must begin with such a header, nobody else may
+    /// connect by TCP, and the address in the header is the one that counts.
+    PROXY_FROM = OptionSpec::own("proxy-from", Shape::Text).value("NET").repeated();
+
+    /// Believe a proxy that says its client is on loopback.
+    ///
+    /// From a proxy on another host 127.0.0.1 means that host. Only for a proxy on this one.
+    PROXY_TRUST_LOOPBACK = OptionSpec::own("proxy-trust-loopback", Shape::Switch);
 
     /// Networks besides loopback whose UDP requests get whole replies; may be given several times.
     ///
@@ -53,6 +79,10 @@ option_table! {
     LOG_KEEP = OptionSpec::own("log-keep", Integer::between(0, KEEP_MAX as i64).or_exit(64).shape())
         .default("7");
 }
+
+/// Those that SIGHUP puts in force at once, besides -v.
+pub(crate) static RELOADED: &[&OptionSpec] =
+    &[&ALLOW, &DANGER_PUBLIC, &DENY, &EXPOSURE, &PROXY_FROM, &PROXY_TRUST_LOOPBACK, &UDP_TRUSTED];
 
 /// The group under which help shows them.
 pub(crate) static GROUPS: &[Group] = &[Group { title: "Kannuki", options: OWN }];

@@ -6,17 +6,19 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use crate::tables::{self, Tables};
 use kannuki_audit::memcached_options::{
     Grammar, OptionSpec, Reading, Shape, Source, nearest, problem::EXIT_USAGE, value::Manner,
 };
+
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 /// Reads a file; `path` is for messages.
-pub(crate) fn read(text: &str, path: &Arc<PathBuf>, grammar: &Grammar) -> Reading {
-    let mut reading = Reading::default();
+pub(crate) fn read(text: &str, path: &Arc<PathBuf>, grammar: &Grammar) -> (Reading, Tables) {
+    let (mut reading, mut tables) = (Reading::default(), Tables::default());
     let place = |at: usize| place(text, path, at);
     match DeTable::parse(text) {
         Ok(table) => {
@@ -24,6 +26,9 @@ pub(crate) fn read(text: &str, path: &Arc<PathBuf>, grammar: &Grammar) -> Readin
             let mut entries: Vec<_> = table.get_ref().iter().collect();
             entries.sort_by_key(|(key, _)| key.span().start);
             for (key, value) in entries {
+                if tables.take(&mut reading, key.get_ref(), value, &place) {
+                    continue;
+                }
                 match find(grammar, key.get_ref()) {
                     Ok(spec) => take(&mut reading, spec, value, &place),
                     Err(message) => reading.fail(message, EXIT_USAGE, place(key.span().start)),
@@ -35,7 +40,7 @@ pub(crate) fn read(text: &str, path: &Arc<PathBuf>, grammar: &Grammar) -> Readin
             reading.fail(error.message().to_owned(), EXIT_USAGE, place(at));
         }
     }
-    reading
+    (reading, tables)
 }
 
 /// The option behind a key.
@@ -45,6 +50,7 @@ fn find(grammar: &Grammar, key: &str) -> Result<&'static OptionSpec, String> {
         return Ok(spec);
     }
     let names = grammar.options().filter(|spec| spec.in_file).map(OptionSpec::name);
+    let names = names.chain(tables::NAMES.into_iter().map(Into::into));
     let meant =
         nearest(key, names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
     Err(format!("unknown key `{key}`{meant}"))
@@ -127,7 +133,7 @@ mod tests {
     use crate::own_options;
 
     fn reading(text: &str) -> Reading {
-        read(text, &Arc::new(PathBuf::from("kannuki.toml")), &own_options::grammar())
+        read(text, &Arc::new(PathBuf::from("kannuki.toml")), &own_options::grammar()).0
     }
 
     fn errors(text: &str) -> Vec<String> {

@@ -70,6 +70,12 @@ impl ActionSet {
         Self(self.0 | 1 << action.index())
     }
 
+    /// Whether every action of `other` is in it.
+    #[must_use]
+    pub const fn contains_all(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
     /// Whether `action` is in it.
     #[must_use]
     pub const fn contains(self, action: Action) -> bool {

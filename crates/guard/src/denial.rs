@@ -33,9 +33,25 @@ catalogue! {
         FlushDisabled, "flush-disabled",
             "flush_all is switched off (-F, disable-flush-all); start without it to allow \
             flushes.";
+        PeerDenied, "peer-denied",
+            "The peer's address lies in a denied network; take the network out of `deny`, or allow \
+            a narrower one.";
         PeerNotAllowed, "peer-not-allowed",
-            "The peer's address is outside the exposure and outside the allowed networks; widen \
-            the exposure or allow its network.";
+            "The peer's address is outside the exposure and outside the allowed networks; allow \
+            its network (--allow NET, `allow`), or widen the exposure (--exposure).";
+        ProxiedLoopback, "proxied-loopback",
+            "A proxy says that its client is on loopback, which from another host means that host; \
+            set `proxy-trust-loopback` if the proxy runs here and is to be believed.";
+        ProxyHeader, "proxy-header",
+            "A connection to a listener that takes PROXY headers did not begin with a valid one in \
+            time, or with one that names no address; configure the proxy to send it \
+            (send-proxy, send-proxy-v2).";
+        ProxyNotListed, "proxy-not-listed",
+            "The listener takes connections from listed proxies alone; list this proxy in \
+            `proxy-from`, or give direct clients another listener.";
+        RemoteDefault, "remote-default",
+            "Peers of other hosts may not flush, dump, watch or administer unless a rule allows \
+            it; write a [[rule]], or do it on this host.";
         RuleDenied, "rule-denied",
             "A rule keeps this peer from this action or this key; change the rule, or the key's \
             prefix.";

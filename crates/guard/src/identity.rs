@@ -38,8 +38,13 @@ pub enum Door {
 
 /// Which listener a peer came in by: a position in [`crate::Policy::listeners`]. A listener about
 /// which the policy says nothing follows what holds for all.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ListenerId(pub u16);
+
+impl ListenerId {
+    /// A listener without terms of its own. Addresses to listen on are far fewer.
+    pub const PLAIN: Self = Self(u16::MAX);
+}
 
 /// The user and group of a process on this host, as the kernel attests them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -100,7 +105,7 @@ impl Peer {
     }
 
     fn of(origin: Origin) -> Self {
-        Self { origin, listener: ListenerId::default(), encrypted: false, proofs: None }
+        Self { origin, listener: ListenerId::PLAIN, encrypted: false, proofs: None }
     }
 
     /// The same peer, come in by this listener.

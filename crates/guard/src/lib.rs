@@ -19,24 +19,33 @@
 #[macro_use]
 mod catalogue;
 
+mod access_list;
 pub mod action;
 mod address;
+mod decision;
 mod denial;
 mod identity;
 mod network;
 mod permit;
 mod policy;
 mod prefixes;
+mod rules;
 pub mod udp;
 
+pub use access_list::{AccessList, AccessListError};
 pub use action::{Action, ActionKind, ActionSet};
 pub use address::AddressClass;
+pub use decision::{Because, Explanation, Verdict};
 pub use denial::{Denial, Reason, Response};
 pub use identity::{
     CERTIFICATE_NAME_BYTES_MAX, CERTIFICATE_NAMES_MAX, CertificateName, CertificateNames, Door,
     ListenerId, NameError, NameKind, Owner, Peer, USER_NAME_BYTES_MAX, UserName,
 };
 pub use network::{NETWORKS_MAX, NetworkError, NetworkList, NetworkPrefix, TooManyNetworks};
-pub use permit::{Access, Guard, Permit, Verdict};
-pub use policy::{Exposure, Keys, Policy, RULES_MAX, Rule, Rules, TooManyRules, Who};
+pub use permit::{Access, Guard, Permit};
+pub use policy::{Exposure, ListenerTerms, Locality, Policy, Strangers};
 pub use prefixes::{KEY_PREFIXES_MAX, KeyPrefixes, TooManyKeyPrefixes};
+pub use rules::{
+    Effect, Keys, RULES_MAX, Rule, RulePosition, Rules, TooManyNames, TooManyRules, WHO_NAMES_MAX,
+    Who,
+};

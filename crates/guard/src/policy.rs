@@ -1,11 +1,12 @@
 //! What the operator wants: who may connect, and what they may do.
 //!
 //! Invariants: nothing here can be wrong (lists parse into bounded types); the default admits
-//! private networks and behaves as memcached does towards whoever is admitted.
+//! private networks, lets local peers do what memcached does, and keeps from all others what
+//! concerns the cache as a whole.
 
 use std::fmt;
 
-use crate::{Action, ActionSet, AddressClass, KeyPrefixes, NetworkList, Peer};
+use crate::{AccessList, Action, AddressClass, ListenerId, NetworkList, Rules};
 
 /// From how far away peers are admitted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -15,7 +16,7 @@ pub enum Exposure {
     /// Also private networks: RFC 1918, link-local, carrier NAT, unique local.
     #[default]
     Private,
-    /// The whole internet, as memcached does. For those who have a wall of their own.
+    /// The whole internet, as far as [`Strangers`] says.
     Public,
 }
 
@@ -51,15 +52,55 @@ impl Exposure {
     }
 }
 
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// On which terms a public exposure admits peers of public addresses that no list allows.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Strangers {
+    /// Not at all: being in the list is the way in.
+    #[default]
+    Never,
+    /// Over TLS, and they may do nothing before they prove who they are: by logging in, or by a
+    /// certificate.
+    Proven,
+    /// As they come. For those who have a wall of their own.
+    Anyone,
+}
+
+/// What one listener wants otherwise than the rest.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerTerms {
+    /// Its own exposure.
+    pub exposure: Option<Exposure>,
+    /// Networks allowed and denied here, besides those of all listeners. The longest prefix in
+    /// both decides; of two equal ones this one.
+    pub networks: AccessList,
+    /// Its own proxies; see [`Policy::proxies`].
+    pub proxies: Option<NetworkList>,
+}
+
 /// The whole of what the operator wants.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// From how far away peers are admitted. UNIX sockets are always admitted: their file
-    /// permissions have decided already.
+    /// From how far away peers are admitted where no list decides. UNIX sockets are always
+    /// admitted: their file permissions have decided already.
     pub exposure: Exposure,
-    /// Networks admitted beside the exposure. Adds, never takes away: to admit these alone, set
-    /// the exposure to loopback; with a public exposure the list changes nothing.
-    pub allowed: NetworkList,
+    /// Networks that are admitted or refused whatever the exposure; the longest prefix decides.
+    pub networks: AccessList,
+    /// On which terms a public exposure takes those whom no list names.
+    pub strangers: Strangers,
+    /// Listeners with terms of their own, by [`ListenerId`].
+    pub listeners: Box<[ListenerTerms]>,
+    /// Networks of proxies that tell the address of their clients by the PROXY protocol. Where
+    /// there are any, nobody else may connect by TCP, and every connection must begin so.
+    pub proxies: NetworkList,
+    /// Believe a proxy that says its client is on this very host. Else such a client is taken for
+    /// one of the internet: from a proxy on another host "127.0.0.1" means that host.
+    pub proxied_loopback: bool,
     /// Nobody may do anything before logging in as a user.
     pub login_required: bool,
     /// TCP peers must speak TLS; UDP peers, who cannot, are refused. UNIX peers are exempt: their
@@ -73,7 +114,7 @@ pub struct Policy {
     pub watch: bool,
     /// Whether `shutdown` works (memcached's `-A` switches it on).
     pub shutdown: bool,
-    /// Narrower rights for some peers. Rules come after the switches: none can undo one.
+    /// Who may do what. Rules come after the switches: none can undo one.
     pub rules: Rules,
 }
 
@@ -81,7 +122,11 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             exposure: Exposure::default(),
-            allowed: NetworkList::default(),
+            networks: AccessList::default(),
+            strangers: Strangers::default(),
+            listeners: Box::default(),
+            proxies: NetworkList::default(),
+            proxied_loopback: false,
             login_required: false,
             tls_required: false,
             flush: true,
@@ -93,91 +138,42 @@ impl Default for Policy {
     }
 }
 
-/// Rules in one policy. Each costs a look at most once per connection and action.
-pub const RULES_MAX: usize = 256;
+impl Policy {
+    /// The terms of a listener; most have none.
+    pub(crate) fn terms(&self, listener: ListenerId) -> Option<&ListenerTerms> {
+        self.listeners.get(usize::from(listener.0))
+    }
 
-/// More than [`RULES_MAX`] rules.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TooManyRules;
-
-impl fmt::Display for TooManyRules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {RULES_MAX} rules")
+    /// The proxies that a listener takes addresses from; none if it takes none.
+    #[must_use]
+    pub fn proxies_at(&self, listener: ListenerId) -> Option<&NetworkList> {
+        let own = self.terms(listener).and_then(|terms| terms.proxies.as_ref());
+        Some(own.unwrap_or(&self.proxies)).filter(|proxies| !proxies.is_empty())
     }
 }
 
-impl std::error::Error for TooManyRules {}
-
-/// An ordered list of rules. The first that names both the peer and the action decides; where none
-/// does, the action is allowed.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    rules: Box<[Rule]>,
+/// Whether a peer is on this host. Where no rule says otherwise, it decides what a peer may do.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Locality {
+    /// On this host, as far as the kernel knows: whoever comes through a proxy or a translated
+    /// address on this host looks so too.
+    Local,
+    /// Anywhere else.
+    Remote,
 }
 
-impl Rules {
-    /// Rules, in the order in which they are asked.
-    ///
-    /// # Errors
-    /// [`TooManyRules`] when more than [`RULES_MAX`] are given.
-    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self, TooManyRules> {
-        let rules: Box<[Rule]> = rules.into_iter().take(RULES_MAX + 1).collect();
-        if rules.len() > RULES_MAX { Err(TooManyRules) } else { Ok(Self { rules }) }
-    }
-
-    /// The first rule about this peer and action, with its position.
-    pub(crate) fn about(&self, peer: &Peer, action: Action) -> Option<(usize, &Rule)> {
-        let about = |rule: &Rule| rule.actions.contains(action) && rule.who.is(peer);
-        self.rules.iter().enumerate().find(|(_, rule)| about(rule))
-    }
-
-    /// The rule at a position.
-    pub(crate) fn at(&self, position: usize) -> Option<&Rule> {
-        self.rules.get(position)
-    }
-}
-
-/// Which keys some peers may use in some actions.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// Whom it is about.
-    pub who: Who,
-    /// What it is about.
-    pub actions: ActionSet,
-    /// What they may touch in doing so.
-    pub keys: Keys,
-}
-
-/// Whom a rule is about.
-#[derive(Clone, Debug)]
-pub enum Who {
-    /// Everybody.
-    Anyone,
-    /// Peers of these networks.
-    Networks(NetworkList),
-    /// Processes of this user, over a UNIX socket.
-    User(u32),
-}
-
-impl Who {
-    fn is(&self, peer: &Peer) -> bool {
-        match self {
-            Self::Anyone => true,
-            Self::Networks(list) => peer.address().is_some_and(|address| list.contains(address)),
-            Self::User(uid) => peer.owner().is_some_and(|owner| owner.uid == *uid),
+impl Locality {
+    /// What peers may do about whom no rule says anything: all that memcached lets them, or only
+    /// what concerns items they can name.
+    #[must_use]
+    pub fn may(self, action: Action) -> bool {
+        match action {
+            Action::Read | Action::Write | Action::Delete | Action::Stats => true,
+            Action::Flush | Action::Dump | Action::Watch | Action::Admin | Action::Shutdown => {
+                self == Self::Local
+            }
         }
     }
-}
-
-/// Which keys a rule allows.
-#[derive(Clone, Debug)]
-pub enum Keys {
-    /// Every key, and actions without a key.
-    Every,
-    /// None: the action is denied.
-    None,
-    /// Keys that begin so. Actions without a key are denied.
-    Prefixes(KeyPrefixes),
 }
 
 #[cfg(test)]
@@ -199,9 +195,19 @@ mod tests {
     }
 
     #[test]
-    fn rules_have_a_bound() {
-        let rule = Rule { who: Who::Anyone, actions: ActionSet::ALL, keys: Keys::Every };
-        assert!(Rules::new(vec![rule.clone(); RULES_MAX]).is_ok());
-        assert_eq!(Rules::new(std::iter::repeat(rule)).unwrap_err(), TooManyRules);
+    fn a_listener_s_own_proxies_count_more() {
+        let list = |text: &str| NetworkList::new([text.parse().unwrap()]).unwrap();
+        let own = ListenerTerms { proxies: Some(list("10.0.0.1")), ..ListenerTerms::default() };
+        let none = ListenerTerms { proxies: Some(NetworkList::default()), ..Default::default() };
+        let policy = Policy {
+            proxies: list("10.0.0.2"),
+            listeners: Box::new([own, none, ListenerTerms::default()]),
+            ..Policy::default()
+        };
+        let first = |id| policy.proxies_at(ListenerId(id)).map(|list| list.iter().next().unwrap());
+        assert_eq!(first(0), Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(first(1), None);
+        assert_eq!(first(2), Some("10.0.0.2".parse().unwrap()));
+        assert_eq!(first(9), Some("10.0.0.2".parse().unwrap()));
     }
 }

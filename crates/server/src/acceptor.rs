@@ -14,7 +14,6 @@ use std::{
 };
 
 use kannuki_guard::{Access, Denial, Owner, Peer};
-use kannuki_protocol::Dialect;
 use kannuki_sys::{
     poller::{Events, Interest, Poller},
     socket::{Listener, PeerAddress, Stream, Trouble},
@@ -23,7 +22,7 @@ use kannuki_sys::{
 use crate::{
     connection::{Arrival, Connection},
     counters::{Counter, Counters},
-    doors::{describe, describe_inet},
+    doors::{Open, describe, describe_inet},
     instance::Instance,
     limits::{ACCEPT_RETRY_MILLIS, ACCEPTS_PER_TURN},
     refusals,
@@ -35,16 +34,18 @@ use crate::{
 pub(crate) struct Acceptor {
     instance: Arc<Instance>,
     letterbox: Arc<Letterbox>,
-    listeners: Vec<Open>,
+    gates: Vec<Gate>,
     threads: Vec<Arc<Letterbox>>,
     next: usize,
     poller: Poller,
     logged_at: u32,
+    /// Connections turned away since the last line about one.
+    unlogged: u64,
 }
 
-struct Open {
-    listener: Listener,
-    dialect: Dialect,
+/// An open listener and its entry.
+struct Gate {
+    open: Open<Listener>,
     address: String,
     _registered: Registered,
 }
@@ -57,29 +58,28 @@ impl Acceptor {
     pub(crate) fn new(
         instance: Arc<Instance>,
         post: Post,
-        listeners: Vec<(Listener, Dialect)>,
+        listeners: Vec<Open<Listener>>,
         threads: Vec<Arc<Letterbox>>,
     ) -> io::Result<Self> {
         let Post { poller, letterbox } = post;
-        let mut open = Vec::with_capacity(listeners.len());
-        for (token, (listener, dialect)) in (0_u64..).zip(listeners) {
-            poller.add(listener.as_fd(), token, Interest::READABLE)?;
-            let address = describe(listener.local_address());
-            let descriptor = listener.as_fd().as_raw_fd();
+        let mut gates = Vec::with_capacity(listeners.len());
+        for (token, open) in (0_u64..).zip(listeners) {
+            poller.add(open.socket.as_fd(), token, Interest::READABLE)?;
+            let address = describe(open.socket.local_address());
+            let descriptor = open.socket.as_fd().as_raw_fd();
             let now = instance.clock.now();
             let facts = Facts::new(descriptor, address.clone(), None, State::Listening, now);
             let _registered = instance.registry.register_socket(facts);
-            open.push(Open { listener, dialect, address, _registered });
+            gates.push(Gate { open, address, _registered });
         }
-        let listeners = open;
-        Ok(Self { instance, letterbox, listeners, threads, next: 0, poller, logged_at: 0 })
+        Ok(Self { instance, letterbox, gates, threads, next: 0, poller, logged_at: 0, unlogged: 0 })
     }
 
     /// Accepts until the server stops.
     pub(crate) fn run(mut self) {
         let instance = Arc::clone(&self.instance);
         let Some(counters) = instance.board.of_thread(instance.config.threads) else { return };
-        counters.add(Counter::TotalConnections, self.listeners.len() as u64);
+        counters.add(Counter::TotalConnections, self.gates.len() as u64);
         let mut events = Events::new();
         while !instance.control.is_stopping() {
             if let Err(error) = self.poller.wait(&mut events, None) {
@@ -100,8 +100,8 @@ impl Acceptor {
             if !self.instance.config.maxconns_fast && !self.wait_for_room(counters) {
                 return;
             }
-            let Some(open) = self.listeners.get(listener) else { return };
-            match open.listener.accept() {
+            let Some(gate) = self.gates.get(listener) else { return };
+            match gate.open.socket.accept() {
                 Ok((stream, peer)) => self.welcome(counters, listener, stream, peer),
                 Err(error) => match Trouble::of(&error) {
                     Trouble::WouldBlock => return,
@@ -135,9 +135,10 @@ impl Acceptor {
     }
 
     fn welcome(&mut self, counters: &Counters, listener: usize, stream: Stream, peer: PeerAddress) {
-        let access = match self.instance.rules().guard.admit(&peer_of(&peer)) {
+        let Some(id) = self.gates.get(listener).map(|gate| gate.open.id) else { return };
+        let access = match self.instance.rules().guard.admit(&peer_of(&peer).at(id)) {
             Ok(access) => access,
-            Err(denial) => return self.turn_away(counters, &denial, &peer),
+            Err(denial) => return self.turn_away(counters, &denial, &peer_of(&peer)),
         };
         let Some(place) = self.instance.registry.admit() else {
             counters.add(Counter::RejectedConnections, 1);
@@ -160,16 +161,16 @@ impl Acceptor {
         is_tcp: bool,
         peer: &PeerAddress,
     ) {
-        let Some(open) = self.listeners.get(listener) else { return };
+        let Some(gate) = self.gates.get(listener) else { return };
         let address = match peer {
             PeerAddress::Inet(address) => describe_inet("tcp", *address),
             PeerAddress::Unix(_) => "unix".to_owned(),
         };
         let descriptor = stream.as_fd().as_raw_fd();
         let now = self.instance.clock.now();
-        let at = Some(open.address.clone());
+        let at = Some(gate.address.clone());
         let registered = place.register(Facts::new(descriptor, address, at, State::Read, now));
-        let dialect = open.dialect;
+        let dialect = gate.open.dialect;
         let arrival = Arrival { stream, access, dialect, may_idle_out: is_tcp, registered };
         if let Some(thread) = self.threads.get(self.next) {
             thread.hand_over(arrival);
@@ -179,13 +180,16 @@ impl Acceptor {
 
     /// A peer from outside the exposure: closed without a word, counted, and explained in the log
     /// once a second at most.
-    fn turn_away(&mut self, counters: &Counters, denial: &Denial, peer: &PeerAddress) {
+    fn turn_away(&mut self, counters: &Counters, denial: &Denial, peer: &Peer) {
         counters.add_refusal(refusals::of_denial(denial));
-        if self.may_log() {
-            let reason = denial.reason.name();
-            let explanation = denial.reason.explain();
-            tracing::warn!(?peer, reason, explanation, "refused a connection");
+        if !self.may_log() {
+            self.unlogged += 1;
+            return;
         }
+        let reason = denial.reason.name();
+        let explanation = denial.reason.explain();
+        let others = std::mem::take(&mut self.unlogged);
+        tracing::warn!(%peer, reason, explanation, others, "refused a connection");
     }
 }
 

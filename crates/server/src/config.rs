@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use kannuki_guard::{Exposure, NetworkList};
+use kannuki_guard::{ListenerId, NetworkList, Policy};
 pub use kannuki_protocol::Dialect;
 
 use crate::log::LogConfig;
@@ -25,8 +25,8 @@ pub struct Config {
     pub inherit_sockets: bool,
     /// Which protocol inherited sockets speak (`-B`); listeners of our own say it themselves.
     pub dialect: Dialect,
-    /// Which peers may connect at all.
-    pub exposure: Exposure,
+    /// Who may connect, and what they may do; with the switches `-F`, `-X`, `-W`, `-A`.
+    pub policy: Policy,
     /// Networks besides loopback that get whole UDP replies.
     pub udp_trusted: NetworkList,
     /// Length of the kernel's queue of connections not yet accepted (`-b`).
@@ -58,15 +58,6 @@ pub struct Config {
     /// Most bytes of unfinished input and unsent output that all connections together may hold
     /// (`-o read_buf_mem_limit`); 0 = the server's own bound.
     pub buffer_bytes_max: u64,
-
-    /// `false` is `-F`.
-    pub flush_enabled: bool,
-    /// `false` is `-X`.
-    pub dump_enabled: bool,
-    /// `false` is `-W`.
-    pub watch_enabled: bool,
-    /// `-A`
-    pub shutdown_enabled: bool,
 
     /// Count per key prefix from the start (`-D` was given).
     pub detail_enabled: bool,
@@ -104,6 +95,8 @@ pub struct Listen {
     pub dialect: Dialect,
     /// Skip silently if the host has no such address: the default `::1` on a host without IPv6.
     pub optional: bool,
+    /// Under which its own terms stand in the policy, if it has any.
+    pub id: ListenerId,
 }
 
 /// Stream or datagram.
@@ -133,8 +126,9 @@ pub struct Reload {
     pub verbosity: u8,
     /// New networks besides loopback that get whole UDP replies.
     pub udp_trusted: NetworkList,
-    /// New exposure, for connections accepted from now on.
-    pub exposure: Exposure,
+    /// New rules, lists and exposure, for open connections too. Its switches and what it requires
+    /// of peers count after a restart only.
+    pub policy: Policy,
     /// Names of settings that have changed too, but only count after a restart.
     pub waiting: Vec<String>,
 }

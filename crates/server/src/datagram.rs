@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use kannuki_guard::Peer;
+use kannuki_guard::{ListenerId, Peer};
 use kannuki_protocol::{Dialect, udp};
 use kannuki_sys::socket::{Datagram, Received, Trouble};
 
@@ -33,6 +33,8 @@ pub(crate) struct DatagramDoor {
     pub socket: Datagram,
     /// Which protocol its requests speak.
     pub dialect: Dialect,
+    /// Under which its own terms stand in the policy.
+    pub id: ListenerId,
     /// Its entry in the registry, shared by the threads.
     pub registered: Arc<Registered>,
 }
@@ -69,7 +71,7 @@ impl DatagramDoor {
         let Some((request_id, request)) = udp::request(datagram) else {
             return turn.counters.add(Counter::DatagramsDropped, 1);
         };
-        let access = match turn.rules.guard.admit(&Peer::udp(received.from.ip())) {
+        let access = match turn.rules.guard.admit(&Peer::udp(received.from.ip()).at(self.id)) {
             Ok(access) => access,
             Err(denial) => return turn.counters.add_refusal(refusals::of_denial(&denial)),
         };

@@ -12,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use kannuki_guard::ListenerId;
 use kannuki_protocol::Dialect;
 use kannuki_sys::{
     inherited::{self, Inherited},
@@ -27,9 +28,20 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Doors {
     /// TCP and UNIX listeners.
-    pub listeners: Vec<(Listener, Dialect)>,
+    pub listeners: Vec<Open<Listener>>,
     /// UDP sockets.
-    pub datagrams: Vec<(Datagram, Dialect)>,
+    pub datagrams: Vec<Open<Datagram>>,
+}
+
+/// An open socket, and what the configuration says about it.
+#[derive(Debug)]
+pub(crate) struct Open<S> {
+    /// The socket.
+    pub socket: S,
+    /// What its connections or datagrams speak.
+    pub dialect: Dialect,
+    /// Under which its own terms stand in the policy.
+    pub id: ListenerId,
 }
 
 impl Doors {
@@ -63,9 +75,9 @@ impl Doors {
         for socket in inherited {
             match socket {
                 Inherited::Tcp(listener) | Inherited::Unix(listener) => {
-                    self.listeners.push((listener, dialect));
+                    self.listeners.push(adopted(listener, dialect));
                 }
-                Inherited::Udp(datagram) => self.datagrams.push((datagram, dialect)),
+                Inherited::Udp(datagram) => self.datagrams.push(adopted(datagram, dialect)),
             }
         }
     }
@@ -99,10 +111,10 @@ impl Doors {
     ) -> io::Result<()> {
         match listen.transport {
             Transport::Tcp => {
-                self.listeners.push((Listener::tcp(address, options)?, listen.dialect));
+                self.listeners.push(listen.open(Listener::tcp(address, options)?));
             }
             Transport::Udp => {
-                self.datagrams.push((Datagram::bind(address, options)?, listen.dialect));
+                self.datagrams.push(listen.open(Datagram::bind(address, options)?));
             }
         }
         Ok(())
@@ -119,7 +131,11 @@ impl Doors {
     ) -> Result<(), StartError> {
         let listener = Listener::unix(&unix.path, unix.mode, &options(config))
             .map_err(|error| system(&error.to_string()))?;
-        self.listeners.push((listener, unix.dialect));
+        self.listeners.push(Open {
+            socket: listener,
+            dialect: unix.dialect,
+            id: ListenerId::PLAIN,
+        });
         Ok(())
     }
 
@@ -129,9 +145,9 @@ impl Doors {
     /// Names the file and the reason.
     pub(crate) fn write_ports(&self, path: &Path) -> Result<(), StartError> {
         let mut lines = String::new();
-        let tcp = self.listeners.iter().filter_map(|(listener, _)| listener.local_address().inet());
+        let tcp = self.listeners.iter().filter_map(|open| open.socket.local_address().inet());
         let tcp = tcp.map(|address| ("TCP", address));
-        let udp = self.datagrams.iter().map(|(socket, _)| ("UDP", socket.local_address()));
+        let udp = self.datagrams.iter().map(|open| ("UDP", open.socket.local_address()));
         for (transport, address) in tcp.chain(udp) {
             let family = if address.is_ipv6() { "INET6" } else { "INET" };
             // Writing to a String cannot fail.
@@ -142,6 +158,17 @@ impl Doors {
         std::fs::write(&locked, lines).and_then(|()| std::fs::rename(&locked, path)).map_err(
             |error| system(&format!("cannot write the ports to {}: {error}", path.display())),
         )
+    }
+}
+
+/// What was handed over is named nowhere in the configuration, so it has no terms of its own.
+const fn adopted<S>(socket: S, dialect: Dialect) -> Open<S> {
+    Open { socket, dialect, id: ListenerId::PLAIN }
+}
+
+impl Listen {
+    fn open<S>(&self, socket: S) -> Open<S> {
+        Open { socket, dialect: self.dialect, id: self.id }
     }
 }
 

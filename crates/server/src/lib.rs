@@ -39,6 +39,7 @@ pub mod simulation;
 mod stats;
 mod worker;
 
+pub use kannuki_guard as guard;
 pub use kannuki_guard::{Exposure, NetworkList, NetworkPrefix, Reason};
 pub use run::{Hooks, ReloadSource, StartError, Started, run};
 

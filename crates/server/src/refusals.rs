@@ -1,7 +1,7 @@
 //! Every refusal has a name and is counted once: the guard's reasons and the protocol's faults in one
 //! row of counters.
 
-use kannuki_guard::{Denial, Reason};
+use kannuki_guard::{Denial, Reason, Response};
 use kannuki_protocol::violation::Fault;
 
 use crate::counters::{Counters, Totals};
@@ -31,6 +31,17 @@ pub(crate) fn show(totals: &Totals, mut show: impl FnMut(&'static str, u64)) {
             count => show(name, count),
         }
     }
+}
+
+/// What a text client is told about a denial: a line without its end, or nothing.
+#[must_use]
+pub fn told(denial: &Denial) -> String {
+    if matches!(denial.response, Response::Close | Response::Drop | Response::Miss) {
+        return String::new();
+    }
+    let mut line = Vec::new();
+    crate::dispatch::deny(denial, &mut line);
+    String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
 }
 
 /// One reason for refusing, for pages that explain it.

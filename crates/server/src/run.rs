@@ -26,7 +26,7 @@ use crate::{
     config::{Config, Reload},
     datagram::DatagramDoor,
     dispatch::Executor,
-    doors::{Doors, describe_inet},
+    doors::{Doors, Open, describe_inet},
     instance::{Instance, Parts, Rules},
     limits::{
         DESCRIPTORS_RESERVED, FINISH_POLL_MILLIS, HOUSEKEEPING_MILLIS, MAINTENANCE_STEPS_PER_ROUND,
@@ -241,13 +241,13 @@ fn make_log_file(path: &Path, user: &User) -> io::Result<()> {
 
 fn started(doors: &Doors, user: Option<String>) -> Started {
     let mut started = Started { user, ..Started::default() };
-    for (listener, _) in &doors.listeners {
-        match listener.local_address() {
+    for door in &doors.listeners {
+        match door.socket.local_address() {
             kannuki_sys::socket::LocalAddress::Inet(address) => started.tcp.push(*address),
             kannuki_sys::socket::LocalAddress::Unix(path) => started.unix.push(path.clone()),
         }
     }
-    started.udp = doors.datagrams.iter().map(|(socket, _)| socket.local_address()).collect();
+    started.udp = doors.datagrams.iter().map(|door| door.socket.local_address()).collect();
     started
 }
 
@@ -269,7 +269,7 @@ fn start_threads(
     let instance = Arc::new(Instance::new(Parts {
         clock: clock::Clock::start(),
         executor: Executor::new(store(&config)?),
-        guard: Guard::new(policy(&config)),
+        guard: Guard::new(config.policy.clone()),
         log: Some(log),
         letterboxes: posts.iter().map(|post| Arc::clone(&post.letterbox)).collect(),
         config,
@@ -290,17 +290,6 @@ fn store(config: &Config) -> Result<Store, StartError> {
         seed,
     };
     Store::new(settings, Pages).map_err(system("cannot set the memory up"))
-}
-
-fn policy(config: &Config) -> Policy {
-    Policy {
-        exposure: config.exposure,
-        flush: config.flush_enabled,
-        dump: config.dump_enabled,
-        watch: config.watch_enabled,
-        shutdown: config.shutdown_enabled,
-        ..Policy::default()
-    }
 }
 
 fn spawn(
@@ -337,12 +326,12 @@ fn thread(
 /// Every thread's share of every UDP socket.
 fn udp_doors(
     instance: &Arc<Instance>,
-    datagrams: Vec<(kannuki_sys::socket::Datagram, kannuki_protocol::Dialect)>,
+    datagrams: Vec<Open<kannuki_sys::socket::Datagram>>,
     threads: usize,
 ) -> Result<Vec<Vec<DatagramDoor>>, StartError> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
     let mut shares: Vec<Vec<DatagramDoor>> = (0..threads).map(|_| Vec::new()).collect();
-    for (socket, dialect) in datagrams {
+    for Open { socket, dialect, id } in datagrams {
         let address = describe_inet("udp", socket.local_address());
         let descriptor = socket.as_fd().as_raw_fd();
         let now = instance.clock.now();
@@ -352,10 +341,11 @@ fn udp_doors(
         let Some((first, others)) = shares.split_first_mut() else { continue };
         for share in others {
             let socket = socket.try_clone().map_err(system("cannot share a UDP socket"))?;
-            share.push(DatagramDoor { socket, dialect, registered: Arc::clone(&registered) });
+            let registered = Arc::clone(&registered);
+            share.push(DatagramDoor { socket, dialect, id, registered });
         }
         // The registered descriptor stays open: its number is not given to a connection.
-        first.push(DatagramDoor { socket, dialect, registered });
+        first.push(DatagramDoor { socket, dialect, id, registered });
     }
     Ok(shares)
 }
@@ -421,7 +411,7 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
         Ok(new) => {
             instance.set_verbosity(new.verbosity);
             let old = instance.rules();
-            let policy = Policy { exposure: new.exposure, ..old.guard.policy().clone() };
+            let policy = reloaded(old.guard.policy(), new.policy);
             let replies = ReplyBudget::new(new.udp_trusted);
             instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
             tracing::info!("reloaded");
@@ -431,6 +421,19 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
             }
         }
         Err(error) => tracing::error!(error, "reload failed; the old settings stay in force"),
+    }
+}
+
+/// The new policy, with what only counts after a restart as it was.
+fn reloaded(old: &Policy, new: Policy) -> Policy {
+    Policy {
+        login_required: old.login_required,
+        tls_required: old.tls_required,
+        flush: old.flush,
+        dump: old.dump,
+        watch: old.watch,
+        shutdown: old.shutdown,
+        ..new
     }
 }
 

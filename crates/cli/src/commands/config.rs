@@ -49,7 +49,7 @@ fn read(words: impl IntoIterator<Item = OsString>, first: usize) -> Result<Loade
     let situation = Situation::look(CalledAs::Kannuki);
     let mut loaded = load::load(&words, &situation)?;
     if loaded.errors().next().is_none() {
-        let errors = meaning::config(&loaded.settings, &situation).err();
+        let errors = meaning::config(&loaded, &situation).err();
         loaded.errors.extend(errors.unwrap_or_default());
     }
     Ok(loaded)
@@ -84,6 +84,7 @@ fn page(loaded: &Loaded) -> String {
             show_line(&mut out, &line);
         }
     }
+    out.push_str(&loaded.tables.page());
     out
 }
 

@@ -12,11 +12,14 @@ pub(super) fn command() -> Command {
     Command::new("explain")
         .about("Explain an option or a reason for refusing; without ID list all")
         .arg(Arg::new("ID").allow_hyphen_values(true))
+        .args_conflicts_with_subcommands(true)
+        .subcommand(super::explain_access::command())
         .after_help(
             "Examples:\n  kannuki explain                   every id\n  \
              kannuki explain memory-limit      an option by its name\n  \
              kannuki explain -m                or as it is typed\n  \
-             kannuki explain peer-not-allowed  a reason for refusing, from logs and stats",
+             kannuki explain peer-not-allowed  a reason for refusing, from logs and stats\n  \
+             kannuki explain access --peer 10.0.0.7 get  who may do what, and what decides",
         )
 }
 

@@ -4,6 +4,7 @@ mod completion;
 pub(crate) mod config;
 mod docs;
 mod explain;
+mod explain_access;
 mod man;
 pub(crate) mod serve;
 
@@ -35,7 +36,10 @@ fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
-        Some(("explain", args)) => explain::run(args.get_one::<String>("ID")),
+        Some(("explain", args)) => match args.subcommand() {
+            Some(("access", args)) => explain_access::run(args),
+            _ => explain::run(args.get_one::<String>("ID")),
+        },
         Some(("docs", args)) => docs::run(args.get_one::<PathBuf>("DIR")),
         // `serve` and `config` never come here: their words are not clap's to read.
         _ => {

@@ -5,7 +5,7 @@
 use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use kannuki_audit::memcached_options::{
-    Action, MEMCACHED_VERSION, OptionError, Word, pages,
+    Action, ListenElement, MEMCACHED_VERSION, OptionError, Word, pages,
     table::{GROUPS, process::VERBOSE},
 };
 use kannuki_server::{
@@ -43,7 +43,7 @@ fn start(words: Vec<Word>, situation: Situation, loaded: Loaded) -> u8 {
         print::errors(loaded.errors(), &loaded.files);
         return first.exit_code;
     }
-    let config = match meaning::config(&loaded.settings, &situation) {
+    let config = match meaning::config(&loaded, &situation) {
         Ok(config) => config,
         Err(errors) => {
             print::errors(errors.iter(), &loaded.files);
@@ -72,13 +72,14 @@ fn hooks(config: Config, words: Vec<Word>, situation: Situation, loaded: &Loaded
         }
     };
     let at_start = waits_for_restart(loaded);
-    let reload = move || reload(&words, &situation, &at_start);
+    let elements = meaning::elements(&loaded.settings);
+    let reload = move || reload(&words, &situation, &at_start, &elements);
     Hooks { reload: Box::new(reload), started: Box::new(started) }
 }
 
 /// The settings that a reload does not change, each by its name and value.
 fn waits_for_restart(loaded: &Loaded) -> Vec<(String, Option<String>)> {
-    let reloaded = [&VERBOSE, &own_options::UDP_TRUSTED, &own_options::EXPOSURE];
+    let reloaded = own_options::RELOADED.iter().copied().chain([&VERBOSE]).collect::<Vec<_>>();
     let options = own_options::grammar();
     let lines = loaded.settings.lines(options.options());
     let lines = lines.filter(|line| reloaded.iter().all(|spec| line.spec.name() != spec.name()));
@@ -90,6 +91,7 @@ fn reload(
     words: &[Word],
     situation: &Situation,
     at_start: &[(String, Option<String>)],
+    elements: &[ListenElement],
 ) -> Result<Reload, String> {
     let loaded = load::load(words, situation).map_err(|_| String::new())?;
     let describe = |errors: &mut dyn Iterator<Item = &OptionError>| {
@@ -102,7 +104,7 @@ fn reload(
     let now = waits_for_restart(&loaded);
     let changed = now.into_iter().zip(at_start).filter(|(now, before)| now != *before);
     let waiting = changed.map(|((name, _), _)| name).collect();
-    let reload = meaning::reload(&loaded.settings, situation)
+    let reload = meaning::reload(&loaded, situation, elements)
         .map_err(|errors| describe(&mut errors.iter()))?;
     Ok(Reload { waiting, ..reload })
 }

@@ -37,11 +37,10 @@ pub(crate) fn run(
 ) -> Option<Next> {
     let answered = match asked.verb {
         BinaryVerb::Get { key, with_key, touch } => {
-            get(turn, access, asked, Lookup { key, with_key, touch, value: true }, out)
+            get(turn, access, asked, Lookup { key, with_key, touch }, out)
         }
         BinaryVerb::Touch { key, exptime } => {
-            let lookup = Lookup { key, with_key: false, touch: Some(exptime), value: false };
-            get(turn, access, asked, lookup, out)
+            touch(turn, access, asked, (key, exptime), out.bytes())
         }
         BinaryVerb::Delete { key } => delete(turn, access, asked, key, out.bytes()),
         BinaryVerb::Arithmetic { .. } => arithmetic(turn, access, asked, out.bytes()),
@@ -76,7 +75,6 @@ struct Lookup<'b> {
     key: Key<'b>,
     with_key: bool,
     touch: Option<Exptime>,
-    value: bool,
 }
 
 fn get(
@@ -87,15 +85,12 @@ fn get(
     out: &mut Output,
 ) -> Result<(), Denial> {
     let key = lookup.key.as_bytes();
+    let shown_key = lookup.with_key.then_some(key);
+    let ids = (asked.opcode, asked.opaque);
     let found = turn.look_up(access, key, lookup.touch, |hit| {
-        let length =
-            if lookup.value { u32::try_from(value_len(&hit.value)).unwrap_or(0) } else { 0 };
-        let shown_key = lookup.with_key.then_some(key);
-        let ids = (asked.opcode, asked.opaque);
+        let length = u32::try_from(value_len(&hit.value)).unwrap_or(0);
         reply::value_head(out.bytes(), ids, shown_key, hit.flags, length, hit.cas);
-        if lookup.value {
-            out.push_value(&hit.value);
-        }
+        out.push_value(&hit.value);
     })?;
     turn.instance.prefixes.count(key, if found { Tally::Hit } else { Tally::Miss });
     if !found && !asked.quiet {
@@ -104,6 +99,27 @@ fn get(
         } else {
             fail(asked, Status::NotFound, out.bytes());
         }
+    }
+    Ok(())
+}
+
+fn touch(
+    turn: &Turn<'_>,
+    access: &Access,
+    asked: &Binary<'_>,
+    (key, exptime): (Key<'_>, Exptime),
+    out: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let key = key.as_bytes();
+    let touched = turn.touch(access, key, exptime)?;
+    turn.instance.prefixes.count(key, if touched.is_some() { Tally::Hit } else { Tally::Miss });
+    match touched {
+        Some(touched) => {
+            let ids = (asked.opcode, asked.opaque);
+            reply::value_head(out, ids, None, touched.flags, 0, touched.cas);
+        }
+        None if !asked.quiet => fail(asked, Status::NotFound, out),
+        None => {}
     }
     Ok(())
 }

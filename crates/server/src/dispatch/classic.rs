@@ -13,7 +13,7 @@ use kannuki_store::{
     },
 };
 
-use super::{Payload, Turn};
+use super::{Payload, Touched, Turn};
 use crate::{
     counters::{ClassCounter, Counter},
     limits::{PREPARE_KEYS, PREPARES_PER_STEP},
@@ -114,15 +114,32 @@ impl Turn<'_> {
                 executor.read(permit, self.now, &Fetch::default(), show)
             }
             Some(exptime) => {
-                let permit = self.permit::<action::Write>(access, Some(key))?;
+                let read = self.permit::<action::Read>(access, Some(key))?;
+                let write = self.permit::<action::Write>(access, Some(key))?;
                 let touch = Some(self.instance.clock.expiry(exptime, self.now));
                 let how = Fetch { touch, ..Fetch::default() };
-                executor.read_and_change(permit, self.now, &how, show)
+                executor.read_and_change(read, write, self.now, &how, show)
             }
         };
         let class = looked_up.map_err(|miss| self.count_miss(miss)).ok();
         self.count_looked_up(touch.is_some(), class);
         Ok(class.is_some())
+    }
+
+    /// Gives an item another expiry; counts. `None` = it is not there.
+    pub(super) fn touch(
+        &self,
+        access: &Access,
+        key: &[u8],
+        exptime: Exptime,
+    ) -> Result<Option<Touched>, Denial> {
+        let permit = self.permit::<action::Write>(access, Some(key))?;
+        let touch = Some(self.instance.clock.expiry(exptime, self.now));
+        let how = Fetch { touch, ..Fetch::default() };
+        let touched = self.instance.executor.touch(permit, self.now, &how);
+        let touched = touched.map_err(|miss| self.count_miss(miss)).ok();
+        self.count_looked_up(true, touched.map(|touched| touched.class));
+        Ok(touched)
     }
 
     /// One key looked up: as a touch or as a get, found in a class or not.
@@ -321,10 +338,10 @@ pub(crate) fn set(
 
 /// `touch`
 pub(crate) fn touch(turn: &Turn<'_>, access: &Access, touch: &Touch<'_>, out: &mut Vec<u8>) {
-    let found = turn.look_up(access, touch.key.as_bytes(), Some(touch.exptime), |_| ());
+    let found = turn.touch(access, touch.key.as_bytes(), touch.exptime);
     say(touch.noreply, out, |out| match found {
-        Ok(true) => Line::Touched.encode(out),
-        Ok(false) => Line::NotFound.encode(out),
+        Ok(Some(_)) => Line::Touched.encode(out),
+        Ok(None) => Line::NotFound.encode(out),
         Err(denial) => deny(&denial, out),
     });
 }

@@ -91,8 +91,9 @@ fn get(
         (hit.class, hit.created.then_some(hit.absent))
     };
     let found = if flags.ttl.is_some() || flags.vivify.is_some() {
-        let permit = turn.permit::<action::Write>(access, key)?;
-        executor.read_and_change(permit, now, &fetch_of(turn, asked), show)
+        let read = turn.permit::<action::Read>(access, key)?;
+        let write = turn.permit::<action::Write>(access, key)?;
+        executor.read_and_change(read, write, now, &fetch_of(turn, asked), show)
     } else {
         let permit = turn.permit::<action::Read>(access, key)?;
         let how = Fetch {

@@ -11,6 +11,8 @@ pub(crate) mod binary;
 pub(crate) mod classic;
 pub(crate) mod meta;
 
+pub(crate) use classic::deny;
+
 use kannuki_guard::{
     Access, Denial, Permit,
     action::{self, ActionKind},
@@ -98,6 +100,17 @@ pub(crate) enum Payload<'b> {
     Gathered(Reservation),
 }
 
+/// What a touch tells of an item.
+#[derive(Clone, Copy)]
+pub(crate) struct Touched {
+    /// Its size class.
+    pub class: u8,
+    /// Its client flags.
+    pub flags: u32,
+    /// Its cas unique.
+    pub cas: u64,
+}
+
 /// The door to the store.
 pub(crate) struct Executor {
     store: Store,
@@ -122,15 +135,30 @@ impl Executor {
         self.fetch(permit.key(), now, &how, read)
     }
 
-    /// Looks an item up and touches, creates or leases it.
+    /// Looks an item up and touches, creates or leases it. Who may only write learns no value so.
     pub(crate) fn read_and_change<R>(
         &self,
-        permit: Permit<'_, action::Write>,
+        read_permit: Permit<'_, action::Read>,
+        _write_permit: Permit<'_, action::Write>,
         now: Now,
         how: &Fetch,
         read: impl FnOnce(&Hit<'_, Chain>) -> R,
     ) -> Result<R, FetchMiss> {
-        self.fetch(permit.key(), now, how, read)
+        self.fetch(read_permit.key(), now, how, read)
+    }
+
+    /// Gives an item another expiry, without a look at its value.
+    pub(crate) fn touch(
+        &self,
+        permit: Permit<'_, action::Write>,
+        now: Now,
+        how: &Fetch,
+    ) -> Result<Touched, FetchMiss> {
+        self.fetch(permit.key(), now, how, |hit| Touched {
+            class: hit.class,
+            flags: hit.flags,
+            cas: hit.cas,
+        })
     }
 
     fn fetch<R>(

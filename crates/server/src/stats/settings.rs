@@ -37,7 +37,7 @@ fn doors(turn: &Turn<'_>, echo: &Echo, maxbytes: u64, row: &mut Row<'_, '_>) {
         None => row.show("domain_socket", "NULL"),
     }
     row.show("umask", format_args!("{:o}", config.unix.as_ref().map_or(0o700, |unix| unix.mode)));
-    row.yes_no("shutdown_command", config.shutdown_enabled);
+    row.yes_no("shutdown_command", config.policy.shutdown);
 }
 
 fn loops(turn: &Turn<'_>, echo: &Echo, row: &mut Row<'_, '_>) {
@@ -70,8 +70,8 @@ fn slabs(turn: &Turn<'_>, echo: &Echo, row: &mut Row<'_, '_>) {
     row.show("lru_crawler_sleep", echo.lru_crawler_sleep);
     row.show("lru_crawler_tocrawl", echo.lru_crawler_tocrawl);
     row.show("tail_repair_time", echo.tail_repair_time);
-    row.yes_no("flush_enabled", config.flush_enabled);
-    row.yes_no("dump_enabled", config.dump_enabled);
+    row.yes_no("flush_enabled", config.policy.flush);
+    row.yes_no("dump_enabled", config.policy.dump);
     row.show("hash_algorithm", &echo.hash_algorithm);
 }
 

@@ -1,0 +1,284 @@
+//! Rules: who may do what, with which keys.
+//!
+//! ```text
+//!   peer, action, key --> the first rule that names all three --> allow or deny
+//!                     \-> only rules that allow other keys    --> deny
+//!                     \-> no rule names peer and action       --> the default
+//! ```
+//!
+//! An allowance for some keys is a limit: "may read sess:" says that other keys may not be read,
+//! unless a later rule allows them. A denial of some keys says nothing about others.
+//!
+//! Invariants: rules are few and bounded; which rule decides depends on their order alone.
+
+use std::fmt;
+
+use crate::{Action, ActionSet, CertificateName, KeyPrefixes, NetworkList, Peer, UserName};
+
+/// Rules in one policy. Each costs a look at most once per connection and action, and once more
+/// per key where keys are named.
+pub const RULES_MAX: usize = 256;
+
+/// Users, certificates, uids or gids that one rule can name, each.
+pub const WHO_NAMES_MAX: usize = 1024;
+
+/// More than [`RULES_MAX`] rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooManyRules;
+
+impl fmt::Display for TooManyRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {RULES_MAX} rules")
+    }
+}
+
+impl std::error::Error for TooManyRules {}
+
+/// An ordered list of rules.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    rules: Box<[Rule]>,
+}
+
+impl Rules {
+    /// Rules, in the order in which they are asked.
+    ///
+    /// # Errors
+    /// [`TooManyRules`] when more than [`RULES_MAX`] are given.
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self, TooManyRules> {
+        let rules: Box<[Rule]> = rules.into_iter().take(RULES_MAX + 1).collect();
+        if rules.len() > RULES_MAX { Err(TooManyRules) } else { Ok(Self { rules }) }
+    }
+
+    /// The rules, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules from a position on that name this peer and action, with their positions.
+    pub(crate) fn about<'r>(
+        &'r self,
+        from: RulePosition,
+        peer: &'r Peer,
+        action: Action,
+    ) -> impl Iterator<Item = (RulePosition, &'r Rule)> {
+        let positions = (0..).map(RulePosition).zip(self.rules.iter()).skip(from.0.into());
+        positions.filter(move |(_, rule)| rule.actions.contains(action) && rule.who.names(peer))
+    }
+}
+
+/// A place in the list of rules, from 0.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RulePosition(pub(crate) u16);
+
+const _: () = assert!(RULES_MAX <= u16::MAX as usize);
+
+impl RulePosition {
+    /// The position in [`Rules::as_slice`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Whom it is about.
+    pub who: Who,
+    /// What it is about.
+    pub actions: ActionSet,
+    /// Which keys it is about.
+    pub keys: Keys,
+    /// What it says about them.
+    pub effect: Effect,
+}
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// Allowed.
+    Allow,
+    /// Denied.
+    Deny,
+}
+
+impl Rule {
+    /// Whether it decides about this key, or about an action without one. What concerns all keys
+    /// at once concerns those that a denial names, and is more than an allowance of some names.
+    pub(crate) fn decides(&self, key: Option<&[u8]>) -> bool {
+        match (&self.keys, key) {
+            (Keys::Every, _) => true,
+            (Keys::Beginning(prefixes), Some(key)) => prefixes.contains(key),
+            (Keys::Beginning(_), None) => self.effect == Effect::Deny,
+        }
+    }
+}
+
+/// Which keys a rule is about.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// Every key, and actions without a key.
+    Every,
+    /// Keys that begin so.
+    Beginning(KeyPrefixes),
+}
+
+/// More than [`WHO_NAMES_MAX`] names of one kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooManyNames;
+
+impl fmt::Display for TooManyNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {WHO_NAMES_MAX} names of one kind in one rule")
+    }
+}
+
+impl std::error::Error for TooManyNames {}
+
+/// Whom a rule is about: a peer that has one of each kind that is named. Nothing named is anyone.
+#[derive(Clone, Debug, Default)]
+pub struct Who {
+    networks: Option<NetworkList>,
+    users: Option<Box<[UserName]>>,
+    certificates: Option<Box<[CertificateName]>>,
+    uids: Option<Box<[u32]>>,
+    gids: Option<Box<[u32]>>,
+}
+
+impl Who {
+    /// Everybody.
+    #[must_use]
+    pub fn anyone() -> Self {
+        Self::default()
+    }
+
+    /// Of these, whoever has an address in `networks`: by TCP, UDP, or told by a proxy.
+    #[must_use]
+    pub fn in_networks(mut self, networks: NetworkList) -> Self {
+        self.networks = Some(networks);
+        self
+    }
+
+    /// Of these, whoever has logged in as one of `users`.
+    ///
+    /// # Errors
+    /// More than [`WHO_NAMES_MAX`].
+    pub fn logged_in_as(
+        mut self,
+        users: impl IntoIterator<Item = UserName>,
+    ) -> Result<Self, TooManyNames> {
+        self.users = Some(sorted(users)?);
+        Ok(self)
+    }
+
+    /// Of these, whoever has a verified certificate with one of these names.
+    ///
+    /// # Errors
+    /// More than [`WHO_NAMES_MAX`].
+    pub fn with_certificate(
+        mut self,
+        names: impl IntoIterator<Item = CertificateName>,
+    ) -> Result<Self, TooManyNames> {
+        self.certificates = Some(sorted(names)?);
+        Ok(self)
+    }
+
+    /// Of these, processes of one of these users, over a UNIX socket.
+    ///
+    /// # Errors
+    /// More than [`WHO_NAMES_MAX`].
+    pub fn run_by(mut self, uids: impl IntoIterator<Item = u32>) -> Result<Self, TooManyNames> {
+        self.uids = Some(sorted(uids)?);
+        Ok(self)
+    }
+
+    /// Of these, processes of one of these effective groups, over a UNIX socket.
+    ///
+    /// # Errors
+    /// More than [`WHO_NAMES_MAX`].
+    pub fn of_groups(mut self, gids: impl IntoIterator<Item = u32>) -> Result<Self, TooManyNames> {
+        self.gids = Some(sorted(gids)?);
+        Ok(self)
+    }
+
+    /// Whether the peer is meant.
+    #[must_use]
+    pub fn names(&self, peer: &Peer) -> bool {
+        let network = |list: &NetworkList| peer.address().is_some_and(|ip| list.contains(ip));
+        let user = |list: &[UserName]| peer.user().is_some_and(|user| is_in(list, user));
+        let certificate = |list: &[CertificateName]| {
+            peer.certificate().is_some_and(|shown| shown.iter().any(|name| is_in(list, name)))
+        };
+        let uid = |list: &[u32]| peer.owner().is_some_and(|owner| is_in(list, &owner.uid));
+        let gid = |list: &[u32]| peer.owner().is_some_and(|owner| is_in(list, &owner.gid));
+        self.networks.as_ref().is_none_or(network)
+            && self.users.as_deref().is_none_or(user)
+            && self.certificates.as_deref().is_none_or(certificate)
+            && self.uids.as_deref().is_none_or(uid)
+            && self.gids.as_deref().is_none_or(gid)
+    }
+}
+
+fn sorted<N: Ord>(names: impl IntoIterator<Item = N>) -> Result<Box<[N]>, TooManyNames> {
+    let mut names: Vec<N> = names.into_iter().take(WHO_NAMES_MAX + 1).collect();
+    if names.len() > WHO_NAMES_MAX {
+        return Err(TooManyNames);
+    }
+    names.sort_unstable();
+    Ok(names.into_boxed_slice())
+}
+
+fn is_in<N: Ord>(sorted: &[N], name: &N) -> bool {
+    sorted.binary_search(name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CertificateNames, Owner};
+
+    #[test]
+    fn rules_have_a_bound() {
+        let rule = Rule {
+            who: Who::anyone(),
+            actions: ActionSet::ALL,
+            keys: Keys::Every,
+            effect: Effect::Allow,
+        };
+        assert!(Rules::new(vec![rule.clone(); RULES_MAX]).is_ok());
+        assert_eq!(Rules::new(std::iter::repeat(rule)).unwrap_err(), TooManyRules);
+        assert!(Who::anyone().run_by(0..).is_err());
+        assert!(Who::anyone().run_by(0..WHO_NAMES_MAX as u32).is_ok());
+    }
+
+    #[test]
+    fn a_peer_is_named_when_all_kinds_fit() {
+        let tcp = Peer::tcp("10.0.0.1".parse().unwrap());
+        let app = UserName::new("app").unwrap();
+        let networks = NetworkList::new(["10.0.0.0/8".parse().unwrap()]).unwrap();
+        let who = Who::anyone().in_networks(networks.clone());
+        assert!(who.names(&tcp) && who.names(&Peer::proxied("10.0.0.2".parse().unwrap())));
+        assert!(!who.names(&Peer::tcp("11.0.0.1".parse().unwrap())));
+        assert!(!who.names(&Peer::unix(Owner { uid: 0, gid: 0 })));
+
+        let both = who.logged_in_as([UserName::new("zoe").unwrap(), app.clone()]).unwrap();
+        assert!(!both.names(&tcp), "not logged in");
+        assert!(both.names(&tcp.clone().with_user(app.clone())));
+        assert!(!both.names(&Peer::tcp("11.0.0.1".parse().unwrap()).with_user(app)));
+
+        let name = |text: &str| text.parse::<CertificateName>().unwrap();
+        let certified = Who::anyone().with_certificate([name("dns:app.example")]).unwrap();
+        let shown = CertificateNames::new([name("cn:x"), name("dns:app.example")]).unwrap();
+        assert!(certified.names(&tcp.clone().with_certificate(shown)));
+        assert!(!certified.names(&tcp));
+
+        let unix = |uid, gid| Peer::unix(Owner { uid, gid });
+        let owner = Who::anyone().run_by([1000, 33]).unwrap().of_groups([100]).unwrap();
+        assert!(owner.names(&unix(33, 100)));
+        assert!(!owner.names(&unix(33, 1)) && !owner.names(&unix(1, 100)) && !owner.names(&tcp));
+        assert!(!Who::anyone().run_by([]).unwrap().names(&unix(0, 0)), "an empty list is nobody");
+        assert!(Who::anyone().names(&tcp));
+    }
+}
