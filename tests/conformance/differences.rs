@@ -1,4 +1,5 @@
-//! The known differences between Debian's memcached 1.6.18 and Kannuki.
+//! The known differences between memcached and Kannuki: Debian 12's 1.6.18, which is old, and
+//! 1.6.45, which is the one to behave as.
 //!
 //! Each stands in `known_differences.toml`, quotes the line of the behaviour reference it rests on
 //! and says what Kannuki answers. One that is no longer used (both servers agree, or nothing
@@ -12,6 +13,8 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
+    /// The one memcached that differs; none = both do.
+    pub against: Option<Version>,
     /// Words of the behaviour reference that this rests on.
     pub facts: String,
     /// Why the servers differ.
@@ -35,12 +38,25 @@ pub struct Difference {
     pub counters: BTreeMap<String, String>,
 }
 
+/// Which memcached.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Version {
+    /// Debian 12's.
+    #[serde(rename = "1.6.18")]
+    Debian12,
+    /// The reference.
+    #[serde(rename = "1.6.45")]
+    Newest,
+}
+
 /// Why two servers differ.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
     /// memcached itself changed between 1.6.18 and 1.6.45.
     Newer,
+    /// The real 1.6.45 does otherwise than the reference says; the note tells what was seen.
+    Observed,
     /// Kannuki does not copy a bug or danger of memcached.
     Safer,
     /// The engine underneath is another one.
@@ -56,22 +72,25 @@ struct File {
     difference: Vec<Difference>,
 }
 
-/// Reads the list.
-pub fn load(path: &std::path::Path) -> Result<Vec<Difference>, String> {
+/// Reads the differences from that memcached.
+pub fn load(path: &std::path::Path, from: Version) -> Result<Vec<Difference>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let file: File = toml::from_str(&text).map_err(|error| error.to_string())?;
     for difference in &file.difference {
         if difference.facts.len() < 12 {
             return Err(format!("{:?}: quotes too little", difference.facts));
         }
-        if difference.because == Because::Free && difference.note.is_none() {
-            return Err(format!("{:?}: a free choice needs a note", difference.facts));
+        if matches!(difference.because, Because::Free | Because::Observed)
+            && difference.note.is_none()
+        {
+            return Err(format!("{:?}: needs a note", difference.facts));
         }
         if difference.at.is_empty() {
             return Err(format!("{:?}: applies nowhere", difference.facts));
         }
     }
-    Ok(file.difference)
+    let applies = |difference: &Difference| difference.against.is_none_or(|one| one == from);
+    Ok(file.difference.into_iter().filter(applies).collect())
 }
 
 /// Quotes that the reference does not hold, when it is at hand (`KANNUKI_FACTS`).

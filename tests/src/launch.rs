@@ -45,6 +45,8 @@ pub enum Program {
     KannukiAsMemcached,
     /// The distribution's memcached.
     Memcached,
+    /// The memcached whose behaviour is the reference, where `cargo xtask test` could bring it.
+    Rival,
 }
 
 impl Program {
@@ -57,6 +59,7 @@ impl Program {
         match self {
             Self::Kannuki | Self::KannukiAsMemcached => kannuki_path(),
             Self::Memcached => memcached_path(),
+            Self::Rival => rival_path(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Program {
             Self::KannukiAsMemcached => {
                 command.arg0("memcached");
             }
-            Self::Memcached => {}
+            Self::Memcached | Self::Rival => {}
         }
         command.stdin(Stdio::null());
         command
@@ -102,6 +105,12 @@ fn memcached_path() -> Result<PathBuf, String> {
     let known = ["/usr/bin/memcached", "/usr/local/bin/memcached"];
     let found = known.iter().map(PathBuf::from).find(|path| path.is_file());
     found.ok_or_else(|| "memcached is not installed: `apt-get install memcached`".into())
+}
+
+fn rival_path() -> Result<PathBuf, String> {
+    let path = std::env::var_os("KANNUKI_RIVAL").map(PathBuf::from);
+    let found = path.filter(|path| path.is_file());
+    found.ok_or_else(|| "no newer memcached: `cargo xtask test` brings it where it can".into())
 }
 
 /// A server to be started.

@@ -10,6 +10,7 @@ mod licences;
 mod proofs;
 mod provision;
 mod report;
+mod rival;
 
 use std::process::Command;
 
@@ -31,6 +32,7 @@ pub(crate) enum Fuzzing {
 pub(crate) fn run(fuzzing: Fuzzing) -> Result<()> {
     let mut report = Report::new();
     provision::install(&mut report);
+    report.step("memcached 1.6.45", rival::install);
     let built = report.step("build the product", || {
         shell::run(shell::cargo().args(["build", "--locked", "--package", "kannuki"]))?;
         Ok(Outcome::passed())
@@ -84,6 +86,7 @@ pub(crate) fn story() -> Result<()> {
 fn in_our_world(command: &mut Command) -> &mut Command {
     command.env("KANNUKI_BIN", shell::target().join("debug/kannuki"));
     command.env("KANNUKI_CLIENTS", provision::clients());
+    command.env("KANNUKI_RIVAL", rival::program());
     command.env("KANNUKI_SYSTEM", shell::target().join("story/debian12"))
 }
 

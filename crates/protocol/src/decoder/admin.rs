@@ -92,7 +92,7 @@ fn shutdown<'b>(mode: Option<&[u8]>) -> Result<AdminVerb<'b>, Fault> {
 }
 
 fn verbosity<'b>(level: Option<&[u8]>) -> Result<AdminVerb<'b>, Fault> {
-    let level = saturating(level.ok_or(Fault::AdminShape)?)?;
+    let level = saturating(level.ok_or(Fault::MissingArgument)?)?;
     Ok(AdminVerb::Verbosity { level })
 }
 

@@ -41,7 +41,7 @@ fn simple_commands() {
     verb("verbosity 99999999999", AdminVerb::Verbosity { level: u32::MAX });
     refused_both("verbosity x", Fault::BadNumber);
     refused_both("verbosity -1", Fault::BadNumber);
-    refused_both("verbosity", Fault::AdminShape);
+    refused_both("verbosity", Fault::MissingArgument);
     verb("cache_memlimit 64", AdminVerb::CacheMemlimit { megabytes: 64 });
     verb("cache_memlimit 10000000000", AdminVerb::CacheMemlimit { megabytes: 10_000_000_000 });
     for bad in ["", " x", " -1"] {
