@@ -337,9 +337,14 @@ pub fn free_port() -> u16 {
         let start = std::process::id().wrapping_mul(131);
         let candidate = PORT_FIRST + start.wrapping_add(step) % PORT_COUNT;
         let Ok(port) = u16::try_from(candidate) else { continue };
+        // Claimed before it is tried: while we try it, it accepts, and another test whose server
+        // is about to bind it would take us for that server.
+        if !claim(port) {
+            continue;
+        }
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
-        if tcp.is_ok() && udp.is_ok() && claim(port) {
+        if tcp.is_ok() && udp.is_ok() {
             return port;
         }
     }
