@@ -89,7 +89,8 @@ fn configure(folder: &Path) -> Result<PathBuf> {
     fs::write(&sources, source)?;
     let at = folder.display();
     let text = format!(
-        "Dir::State \"{at}/state\";\nDir::State::status \"/dev/null\";\nDir::Cache \"{at}/cache\";\n\
+        "Dir::State \"{at}/state\";\nDir::State::status \"/dev/null\";\n\
+         Dir::Cache \"{at}/cache\";\n\
          Dir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"{at}/empty\";\n\
          APT::Sandbox::User \"\";\nAcquire::Languages \"none\";\n"
     );
@@ -121,7 +122,8 @@ fn unpack(configuration: &Path) -> Result<()> {
         fs::remove_file(package)?;
     }
     let script = format!(
-        "#!/bin/sh\nL='{root}/usr/lib/x86_64-linux-gnu'\nexec \"$L/ld-linux-x86-64.so.2\" --argv0 memcached \
+        "#!/bin/sh\nL='{root}/usr/lib/x86_64-linux-gnu'\n\
+         exec \"$L/ld-linux-x86-64.so.2\" --argv0 memcached \
          --library-path \"$L\" '{root}/usr/bin/memcached' \"$@\"\n",
         root = root.display()
     );
