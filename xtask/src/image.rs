@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::shell;
+use crate::{shell, test::debian};
 
 /// The host of the story: a small web server's system, before memcached came to it.
 const STORY_PACKAGES: &[&str] = &[
@@ -81,7 +81,8 @@ pub(crate) fn made(
     let unfinished = system.with_extension("unfinished");
     let include = format!("--include={}", packages.join(","));
     let words = ["--variant=minbase", include.as_str(), "bookworm"];
-    shell::run(Command::new("debootstrap").args(words).arg(&unfinished))?;
+    let mirror = debian::mirror()?;
+    shell::run(Command::new("debootstrap").args(words).arg(&unfinished).arg(mirror))?;
     furnish(&unfinished)?;
     fs::rename(&unfinished, system)?;
     fs::write(stamp(system), packages.join("\n"))?;

@@ -48,6 +48,14 @@ fn apt(words: &[&str]) -> Result<()> {
     shell::run(command.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
+/// Where this machine's own configuration has Debian's packages from.
+pub(crate) fn mirror() -> Result<String> {
+    let words = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
+    let targets = shell::capture(Command::new("apt-get").args(words))?;
+    let of_debian = |line: &&str| line.trim_end_matches('/').ends_with("/debian");
+    targets.lines().find(of_debian).map(str::to_owned).context("apt knows no Debian mirror")
+}
+
 fn is_installed(package: &str) -> bool {
     let query = ["--show", "--showformat=${db:Status-Status}", package];
     shell::find("dpkg-query").is_some()

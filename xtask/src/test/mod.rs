@@ -4,7 +4,7 @@
 //! hides another: after a failure the rest runs all the same, unless it needs what failed. Missing
 //! is a failure where everything has to run.
 
-mod debian;
+pub(crate) mod debian;
 mod fuzz;
 mod licences;
 mod proofs;

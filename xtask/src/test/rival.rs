@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use super::debian;
 use super::report::Outcome;
 use crate::shell;
 
@@ -85,7 +86,7 @@ fn configure(folder: &Path) -> Result<PathBuf> {
         fs::create_dir_all(folder.join(part))?;
     }
     let sources = folder.join("sources.list");
-    let source = format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian sid main\n");
+    let source = format!("deb [signed-by={KEYRING}] {} sid main\n", debian::mirror()?);
     fs::write(&sources, source)?;
     let at = folder.display();
     let text = format!(
