@@ -14,11 +14,24 @@ pub(crate) fn lines(config: &Config, started: &Started, files: &[PathBuf]) -> St
     let mut out = String::new();
     let _ = writeln!(out, "kannuki listens on   {}", places(started));
     let _ = writeln!(out, "who may connect      {}", who(config, started));
-    let _ = writeln!(out, "log-in and TLS       none: whoever connects may read and write");
+    let _ = writeln!(out, "log-in and TLS       {}", protection(config));
     let _ = writeln!(out, "memory               {}", memory(config));
     let _ = writeln!(out, "settings             {}", settings(started, files));
     let _ = writeln!(out, "try it               {}", trial(config, started));
     out
+}
+
+fn protection(config: &Config) -> &'static str {
+    match config.login.as_ref().map(|login| (login.text, login.sasl)) {
+        None => "none: whoever connects may read and write",
+        Some((true, false)) => "log-in by text (-Y), no TLS: passwords cross the wire as they are",
+        Some((false, _)) => {
+            "log-in by SASL (-S), no TLS: PLAIN passwords cross the wire as they are"
+        }
+        Some((true, true)) => {
+            "log-in by text and SASL, no TLS: passwords cross the wire as they are"
+        }
+    }
 }
 
 fn places(started: &Started) -> String {
@@ -88,6 +101,9 @@ fn trial(config: &Config, started: &Started) -> String {
     };
     if config.listens.first().is_some_and(|listen| listen.dialect == Dialect::Binary) {
         return "a client that speaks the binary protocol".to_owned();
+    }
+    if config.login.is_some() {
+        return format!("printf 'set log in 0 13\\r\\nNAME PASSWORD\\r\\nquit\\r\\n' | {nc}");
     }
     format!("printf 'set hello 0 60 5\\r\\nworld\\r\\nget hello\\r\\nquit\\r\\n' | {nc}")
 }

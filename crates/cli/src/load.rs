@@ -16,7 +16,7 @@ use kannuki_audit::memcached_options::{
     Action, OptionError, Reading, Settings, Source, Value, Word,
     conf_file::{self, ConfFile, FILE_BYTES_MAX},
     problem::{EXIT_SYSTEM, EXIT_USAGE},
-    table::process::USER,
+    table::{access::ENABLE_SASL, process::USER},
 };
 
 use crate::{
@@ -54,7 +54,8 @@ pub(crate) fn load(words: &[Word], situation: &Situation) -> Result<Loaded, Acti
     let mut files = Vec::new();
     let (own, tables) = own_file(&arguments, situation, &mut files);
     let memcached = memcached_file(&arguments, situation, &mut files);
-    let mut settings = Settings::merge([own, memcached, arguments]);
+    let surroundings = surroundings(situation, [&own, &memcached, &arguments]);
+    let mut settings = Settings::merge([surroundings, own, memcached, arguments]);
     let errors = choose_user(&mut settings, situation).into_iter().collect();
     Ok(Loaded { settings, tables, errors, files })
 }
@@ -144,6 +145,17 @@ fn choose_user(settings: &mut Settings, situation: &Situation) -> Option<OptionE
         exit_code: EXIT_USAGE,
         origin: Source::Situation("started as root without -u"),
     })
+}
+
+/// What the environment asks for and does not get.
+fn surroundings(situation: &Situation, readings: [&Reading; 3]) -> Reading {
+    let mut reading = Reading::default();
+    let sasl = readings.into_iter().any(|reading| reading.last(&ENABLE_SASL).is_some());
+    if situation.sasl_conf && sasl {
+        let message = "SASL_CONF_PATH has no effect: users come from -Y or MEMCACHED_SASL_PWDB";
+        reading.warn(message.to_owned(), Source::Situation("SASL_CONF_PATH is set"));
+    }
+    reading
 }
 
 fn path_of(

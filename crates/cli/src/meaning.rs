@@ -6,12 +6,17 @@
 //!   greatest value that does, never wrapped.
 
 use kannuki_audit::memcached_options::{
-    ListenElement, OptionError, OptionSpec, Settings, Value,
+    ListenElement, OptionError, OptionSpec, Settings, Source, Value,
     listen::ListenProtocol,
-    table::{engine, listening, memory, process, traffic},
+    problem::EXIT_PARSE,
+    table::{
+        access::{AUTH_FILE, ENABLE_SASL},
+        engine, listening, memory, process, traffic,
+    },
 };
 use kannuki_server::{
-    config::{Config, Dialect, Echo, Listen, Reload, Transport, UnixListen},
+    auth::Format,
+    config::{Config, Dialect, Echo, Listen, LoginConfig, Reload, Transport, UnixListen},
     guard::ListenerId,
     log::LogConfig,
 };
@@ -23,6 +28,7 @@ pub(crate) fn config(loaded: &Loaded, situation: &Situation) -> Result<Config, V
     let settings = &loaded.settings;
     let directory = |path: std::path::PathBuf| situation.directory.join(path);
     let dialect = dialect(settings);
+    let login = login(settings, situation)?;
     let unix = settings.path(&listening::UNIX_SOCKET).map(|path| UnixListen {
         path: directory(path),
         mode: number(settings, &listening::UNIX_MASK),
@@ -35,6 +41,7 @@ pub(crate) fn config(loaded: &Loaded, situation: &Situation) -> Result<Config, V
         unix,
         inherit_sockets: true,
         dialect,
+        login,
         policy: reload.policy,
         udp_trusted: reload.udp_trusted,
         backlog: number(settings, &listening::LISTEN_BACKLOG),
@@ -93,13 +100,49 @@ pub(crate) fn elements(settings: &Settings) -> Vec<ListenElement> {
     if elements.is_empty() { loopback() } else { elements }
 }
 
+/// As said, else what those can speak who have to log in.
 fn dialect(settings: &Settings) -> Dialect {
-    match settings.text(&listening::PROTOCOL).as_deref() {
-        Some("ascii") => Dialect::Text,
-        Some("binary") => Dialect::Binary,
+    let text = settings.given(&AUTH_FILE).is_some();
+    let sasl = settings.switch(&ENABLE_SASL);
+    match (settings.text(&listening::PROTOCOL).as_deref(), text, sasl) {
+        (Some("ascii"), _, _) | (_, true, false) => Dialect::Text,
+        (Some("binary"), _, _) | (_, false, true) => Dialect::Binary,
         _ => Dialect::Auto,
     }
 }
+
+/// Who has to log in, and how.
+fn login(
+    settings: &Settings,
+    situation: &Situation,
+) -> Result<Option<LoginConfig>, Vec<OptionError>> {
+    let file = settings.path(&AUTH_FILE);
+    let (text, sasl) = (file.is_some(), settings.switch(&ENABLE_SASL));
+    let (users, format) = match (file, &situation.sasl_pwdb) {
+        (None, _) if !sasl => return Ok(None),
+        (Some(file), _) => (file, Format::AuthFile),
+        (None, Some(file)) => (file.clone(), Format::SaslPwdb),
+        (None, None) => {
+            let given = settings.given(&ENABLE_SASL);
+            let origin = given.map_or(Source::Default, |given| given.source.clone());
+            let message = SASL_WITHOUT_USERS.to_owned();
+            return Err(vec![OptionError { message, exit_code: EXIT_PARSE, origin }]);
+        }
+    };
+    Ok(Some(LoginConfig {
+        users: situation.directory.join(users),
+        format,
+        text,
+        sasl,
+        delay_secs: number(settings, &own_options::AUTH_DELAY),
+        ban_after: number(settings, &own_options::AUTH_BAN_AFTER),
+        ban_secs: number(settings, &own_options::AUTH_BAN_TIME),
+    }))
+}
+
+const SASL_WITHOUT_USERS: &str = "-S without users: name their file with -Y (text connections log \
+    in with it too) or in MEMCACHED_SASL_PWDB, and make its lines with `kannuki passwd`; the \
+    databases of libsasl (sasldb2, SASL_CONF_PATH) are not read";
 
 fn listens(settings: &Settings, dialect: Dialect, elements: &[ListenElement]) -> Vec<Listen> {
     let (tcp, udp) = ports(settings);
@@ -264,6 +307,8 @@ mod tests {
             unprivileged: None,
             sockets_inherited: false,
             port_file: None,
+            sasl_pwdb: None,
+            sasl_conf: false,
             directory: PathBuf::from("/start"),
         }
     }

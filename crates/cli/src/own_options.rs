@@ -56,6 +56,19 @@ option_table! {
     /// From a proxy on another host 127.0.0.1 means that host. Only for a proxy on this one.
     PROXY_TRUST_LOOPBACK = OptionSpec::own("proxy-trust-loopback", Shape::Switch);
 
+    /// By how much the answer to a wrong password is delayed, at least.
+    AUTH_DELAY = OptionSpec::own("auth-delay", Shape::Duration).value("TIME").default("1s");
+
+    /// Failed log-ins after which their source is shut out for --auth-ban-time; 0 = never.
+    ///
+    /// A source is an IPv4 address, an IPv6 network of 64 bits, or a local user. Loopback is
+    /// never shut out: behind a proxy of this machine one guesser would shut out everybody.
+    AUTH_BAN_AFTER = OptionSpec::own("auth-ban-after", Integer::between(0, 1_000_000).shape())
+        .default("10");
+
+    /// For how long a source is shut out, and after which time its failures are forgotten.
+    AUTH_BAN_TIME = OptionSpec::own("auth-ban-time", Shape::Duration).value("TIME").default("10m");
+
     /// Networks besides loopback whose UDP requests get whole replies; may be given several times.
     ///
     /// A datagram's sender can be forged. Toward everybody else a reply is never longer than the

@@ -26,6 +26,10 @@ pub(crate) struct Situation {
     pub(crate) unprivileged: Option<&'static str>,
     /// Sockets were handed over.
     pub(crate) sockets_inherited: bool,
+    /// `MEMCACHED_SASL_PWDB`
+    pub(crate) sasl_pwdb: Option<PathBuf>,
+    /// `SASL_CONF_PATH` is set.
+    pub(crate) sasl_conf: bool,
     /// `MEMCACHED_PORT_FILENAME`
     pub(crate) port_file: Option<PathBuf>,
     /// Where relative paths begin, also after the server has gone to `/`.
@@ -40,6 +44,8 @@ impl Situation {
             root: rustix::process::geteuid().is_root(),
             unprivileged: unprivileged(&std::fs::read("/etc/passwd").unwrap_or_default()),
             sockets_inherited: sockets_inherited(),
+            sasl_pwdb: env::var_os("MEMCACHED_SASL_PWDB").filter(not_empty).map(PathBuf::from),
+            sasl_conf: env::var_os("SASL_CONF_PATH").as_ref().is_some_and(not_empty),
             port_file: env::var_os("MEMCACHED_PORT_FILENAME").filter(not_empty).map(PathBuf::from),
             directory: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         }

@@ -28,11 +28,24 @@ catalogue! {
 catalogue! {
     /// Why a peer is refused, with the way out.
     Reason {
+        Banned, "banned",
+            "Too many log-ins from this address (an IPv6 network of 64 bits, a local user) have \
+            failed; for auth-ban-time nobody there may connect or log in. Mend the password that \
+            is wrong there; a restart forgets bans.";
         DumpDisabled, "dump-disabled",
             "Listing keys is switched off (-X, disable-dumping); start without it to allow dumps.";
         FlushDisabled, "flush-disabled",
             "flush_all is switched off (-F, disable-flush-all); start without it to allow \
             flushes.";
+        LoginFailed, "login-failed",
+            "The name or the password is wrong; it is not told which. The name has to stand in \
+            the file of users as it was sent; after a change of the file, send SIGHUP.";
+        LoginOverflow, "login-overflow",
+            "More log-ins wait to be checked than the queue holds; try again, keep connections \
+            open instead of logging in for each command, or use cheaper hashes.";
+        LoginTimeout, "login-timeout",
+            "The peer had to log in and did not in time, so its place was given to others; log in \
+            right after connecting.";
         PeerDenied, "peer-denied",
             "The peer's address lies in a denied network; take the network out of `deny`, or allow \
             a narrower one.";

@@ -22,6 +22,7 @@ mod catalogue;
 mod access_list;
 pub mod action;
 mod address;
+mod bans;
 mod decision;
 mod denial;
 mod identity;
@@ -35,6 +36,7 @@ pub mod udp;
 pub use access_list::{AccessList, AccessListError};
 pub use action::{Action, ActionKind, ActionSet};
 pub use address::AddressClass;
+pub use bans::{BanPolicy, Bans, Source};
 pub use decision::{Because, Explanation, Verdict};
 pub use denial::{Denial, Reason, Response};
 pub use identity::{

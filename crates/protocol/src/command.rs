@@ -20,6 +20,8 @@ pub enum Command<'b> {
     Delete(Delete<'b>),
     /// `get` `gets` `gat` `gats`
     Get(Get<'b>),
+    /// The `set` that logs in, before anything else (`-Y`): a data block follows
+    Login(Login),
     /// `mn` `me` `mg` `ms` `md` `ma`
     Meta(Meta<'b>),
     /// `set` `add` `replace` `append` `prepend` `cas`: a data block follows
@@ -34,6 +36,7 @@ impl Command<'_> {
     pub const fn data_len(&self) -> Option<u32> {
         match self {
             Self::Set(set) => Some(set.data_len),
+            Self::Login(login) => Some(login.data_len),
             Self::Meta(meta) => meta.data_len(),
             Self::Binary(binary) => binary.data_len(),
             _ => None,
@@ -117,6 +120,14 @@ pub struct Set<'b> {
     pub data_len: u32,
     /// Say nothing, whatever happens.
     pub noreply: bool,
+}
+
+/// The first command where a log-in is demanded. Its data block is `name password`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Bytes of the data block, its terminator not counted; at most
+    /// [`crate::limits::LOGIN_BYTES_MAX`].
+    pub data_len: u32,
 }
 
 /// `get` `gets` `gat` `gats`

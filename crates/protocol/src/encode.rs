@@ -9,7 +9,7 @@ use std::io::Write;
 use crate::{
     command::{
         Admin, AdminVerb, Arithmetic, Classes, Command, Delete, Detail, Direction, Exptime, Get,
-        Lru, LruCrawler, Set, SetMode, Slabs, Stats, Touch,
+        Login, Lru, LruCrawler, Set, SetMode, Slabs, Stats, Touch,
     },
     meta::{Meta, MetaVerb},
     reply::decimal,
@@ -26,6 +26,7 @@ impl Command<'_> {
             Self::Arithmetic(command) => arithmetic(out, command),
             Self::Delete(command) => delete(out, command),
             Self::Get(command) => get(out, command),
+            Self::Login(command) => login(out, command),
             Self::Meta(command) => meta(out, command),
             Self::Set(command) => set(out, command),
             Self::Touch(command) => touch(out, command),
@@ -45,6 +46,12 @@ fn get(out: &mut Vec<u8>, get: &Get<'_>) {
         number(out, exptime(expiry));
     }
     word(out, get.keys.rest());
+}
+
+/// The words are free; these are what clients send.
+fn login(out: &mut Vec<u8>, login: &Login) {
+    out.extend_from_slice(b"set auth 0 0");
+    number(out, login.data_len);
 }
 
 fn set(out: &mut Vec<u8>, set: &Set<'_>) {

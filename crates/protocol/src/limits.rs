@@ -19,6 +19,12 @@ pub const DELETE_IGNORED_MAX: usize = 3;
 /// unlimited line is a buffer that a peer can grow at will.
 pub const GET_LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of the data block of a text log-in. As in memcached; names and passwords are much shorter.
+pub const LOGIN_BYTES_MAX: u32 = 16 * 1024;
+
+/// Shortest line before log-in, in bytes, its end included. memcached closes below.
+pub const LOGIN_LINE_BYTES_MIN: usize = 6;
+
 /// Largest declared length of a data block, in bytes. memcached refuses more as a format error.
 pub const DATA_BYTES_MAX: u32 = 2_147_483_645;
 

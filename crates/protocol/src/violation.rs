@@ -24,7 +24,8 @@ pub struct Violation {
 
 impl Violation {
     /// A fault of a text command that leaves the stream usable.
-    pub(crate) const fn text(fault: Fault, silent: bool) -> Self {
+    #[must_use]
+    pub const fn text(fault: Fault, silent: bool) -> Self {
         Self { fault, silent, closes: false, binary: None }
     }
 
@@ -176,6 +177,17 @@ faults! {
     StatsCachedumpArguments => "stats-cachedump-arguments", "CLIENT_ERROR bad command line";
     /// `stats cachedump` of a slab class that cannot exist.
     StatsIllegalSlab => "stats-illegal-slab", "CLIENT_ERROR Illegal slab id";
+
+    /// Anything but a log-in before the log-in that is demanded (`-Y`).
+    LoginExpected => "login-expected", "CLIENT_ERROR unauthenticated";
+    /// A line too short for any log-in, before log-in.
+    LoginLineTooShort => "login-line-too-short", SILENCE;
+    /// A log-in above `LOGIN_BYTES_MAX`.
+    LoginTooLong => "login-too-long", "CLIENT_ERROR auth token too long";
+    /// A log-in not ended by CR LF.
+    LoginTerminator => "login-bad-terminator", "CLIENT_ERROR bad command line termination";
+    /// A log-in that is not a name, a blank and a password.
+    LoginShape => "login-shape", "CLIENT_ERROR bad authentication token format";
 
     /// A binary connection whose next request does not begin with the magic byte.
     BinaryMagic => "binary-magic", SILENCE;

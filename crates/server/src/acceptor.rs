@@ -140,6 +140,10 @@ impl Acceptor {
             Ok(access) => access,
             Err(denial) => return self.turn_away(counters, &denial, &peer_of(&peer)),
         };
+        let authority = self.instance.authority.as_ref();
+        if authority.is_some_and(|it| it.is_banned(access.peer(), self.instance.clock.now())) {
+            return self.turn_away(counters, &refusals::PEER_BANNED, access.peer());
+        }
         let Some(place) = self.instance.registry.admit() else {
             counters.add(Counter::RejectedConnections, 1);
             return Connection::refuse(&stream);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use kannuki_guard::{ListenerId, NetworkList, Policy};
 pub use kannuki_protocol::Dialect;
 
-use crate::log::LogConfig;
+use crate::{auth::Format, log::LogConfig};
 
 /// Settings of one server.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub inherit_sockets: bool,
     /// Which protocol inherited sockets speak (`-B`); listeners of our own say it themselves.
     pub dialect: Dialect,
+    /// Who has to log in how (`-Y`, `-S`); `None` = nobody. The policy says that they have to.
+    pub login: Option<LoginConfig>,
     /// Who may connect, and what they may do; with the switches `-F`, `-X`, `-W`, `-A`.
     pub policy: Policy,
     /// Networks besides loopback that get whole UDP replies.
@@ -80,6 +82,25 @@ pub struct Config {
     pub log: LogConfig,
     /// Settings that mean nothing here, shown by `stats settings` all the same.
     pub echo: Echo,
+}
+
+/// `-Y`, `-S` and what belongs to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginConfig {
+    /// The file of users.
+    pub users: PathBuf,
+    /// What its lines look like.
+    pub format: Format,
+    /// Text and meta: the first command is a log-in (`-Y`).
+    pub text: bool,
+    /// Binary: SASL (`-S`).
+    pub sasl: bool,
+    /// Seconds by which the answer to a wrong password is delayed, at least.
+    pub delay_secs: u32,
+    /// Failed log-ins after which their source is shut out; 0 = never.
+    pub ban_after: u32,
+    /// Seconds for which it is.
+    pub ban_secs: u32,
 }
 
 /// One `-l` element, or the default.

@@ -12,15 +12,19 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
+use kannuki_guard::Peer;
 use kannuki_protocol::{Dialect, reply::text::Line};
 use kannuki_store::time::Now;
 use kannuki_sys::socket::{Stream, Trouble};
+use zeroize::Zeroize as _;
 
 use crate::{
+    auth::{Attempt, Outcome},
     counters::Counter,
     dispatch::Turn,
-    limits::{ALONE_REFILLS_MAX, WRITE_PIECES_MAX, WRITE_STALL_SECS},
+    limits::{ALONE_REFILLS_MAX, LOGIN_SECS, WRITE_PIECES_MAX, WRITE_STALL_SECS},
     output::Output,
+    refusals,
     registry::{Registered, State},
     session::{Next, Session},
 };
@@ -61,6 +65,8 @@ pub(crate) enum Fate {
     AwaitWritable,
     /// It has more to do without waiting.
     Again,
+    /// Neither: the outcome of a log-in is awaited.
+    Hold,
     /// Drop it.
     Close,
 }
@@ -82,6 +88,8 @@ pub(crate) struct Connection {
     /// Send what is unsent, then close.
     closing: bool,
     may_idle_out: bool,
+    /// When it was accepted.
+    arrived_at: Now,
     /// When the socket last took some of `unsent`.
     sent_at: Now,
 }
@@ -89,10 +97,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Takes over an accepted socket.
     #[must_use]
-    pub(crate) fn new(arrival: Arrival, now: Now) -> Self {
+    pub(crate) fn new(arrival: Arrival, turn: &Turn<'_>) -> Self {
+        let login = turn.instance.config.login.as_ref();
         Self {
             stream: arrival.stream,
-            session: Session::new(arrival.dialect, arrival.access),
+            session: Session::new(arrival.dialect, arrival.access, login),
             registered: arrival.registered,
             inbox: Vec::new(),
             used: 0,
@@ -100,7 +109,8 @@ impl Connection {
             held: 0,
             closing: false,
             may_idle_out: arrival.may_idle_out,
-            sent_at: now,
+            arrived_at: turn.now,
+            sent_at: turn.now,
         }
     }
 
@@ -121,7 +131,11 @@ impl Connection {
             Ok(length) => {
                 turn.counters.add(Counter::BytesRead, length as u64);
                 let lent_bytes = lent.scratch.get(..length).unwrap_or_default();
-                self.received(turn, lent_bytes, lent.out, lent.alone)
+                let fate = self.received(turn, lent_bytes, lent.out, lent.alone);
+                if self.session.took_secret() {
+                    lent.scratch.get_mut(..length).unwrap_or_default().zeroize();
+                }
+                fate
             }
             Err(error) => match Trouble::of(&error) {
                 Trouble::WouldBlock | Trouble::Interrupted => Fate::Await,
@@ -151,6 +165,35 @@ impl Connection {
         self.received(turn, &[], lent.out, lent.alone)
     }
 
+    /// The outcome of a log-in is known: answers, now or later, and goes on.
+    pub(crate) fn decided(
+        &mut self,
+        turn: &Turn<'_>,
+        outcome: Outcome,
+        lent: &mut Lent<'_>,
+    ) -> Fate {
+        self.session.decided(turn, outcome);
+        self.again(turn, lent)
+    }
+
+    /// The log-in to be checked, once, and whose it is.
+    #[must_use]
+    pub(crate) fn take_attempt(&mut self) -> Option<(Attempt, Peer)> {
+        self.session.take_attempt().map(|attempt| (attempt, self.session.peer().clone()))
+    }
+
+    /// Whether the outcome of a log-in, or the time to tell it, is awaited.
+    #[must_use]
+    pub(crate) const fn is_held(&self) -> bool {
+        self.session.is_held()
+    }
+
+    /// Whether the answer to a log-in has been held back and may go.
+    #[must_use]
+    pub(crate) fn is_due(&self, turn: &Turn<'_>) -> bool {
+        self.session.is_due(turn)
+    }
+
     /// Bytes have come: executes what is complete, sends the replies, keeps the rest.
     fn received(&mut self, turn: &Turn<'_>, lent: &[u8], out: &mut Output, alone: bool) -> Fate {
         let fate = if self.inbox.is_empty() {
@@ -169,6 +212,9 @@ impl Connection {
             let unread = inbox.get(self.used..).unwrap_or_default();
             let (used, fate) = self.execute(turn, unread, out, alone);
             self.used += used;
+            if self.session.took_secret() {
+                inbox.get_mut(..self.used).unwrap_or_default().zeroize();
+            }
             if self.used < inbox.len() {
                 self.inbox = inbox;
             } else {
@@ -208,7 +254,7 @@ impl Connection {
             match progress.next {
                 Next::Close => self.closing = true,
                 Next::Yield => turn.counters.add(Counter::ConnYields, 1),
-                Next::Read | Next::Flush => {}
+                Next::Read | Next::Flush | Next::Hold => {}
             }
             if !self.send(turn, out) {
                 break Fate::Close;
@@ -221,6 +267,7 @@ impl Connection {
             }
             match progress.next {
                 Next::Read => break Fate::Await,
+                Next::Hold => break Fate::Hold,
                 Next::Yield => break Fate::Again,
                 Next::Close => break Fate::Close,
                 // A long answer: others come first once the budget is spent.
@@ -311,6 +358,11 @@ impl Connection {
         if draining {
             // A request that is still arriving is waited for, one that got stuck is not.
             return idle > 0;
+        }
+        let waited = turn.now.0.saturating_sub(self.arrived_at.0);
+        if waited > LOGIN_SECS && self.session.keeps_login_waiting(turn) {
+            turn.counters.add_refusal(refusals::of_denial(&refusals::LOGIN_TIMEOUT));
+            return true;
         }
         let limit = turn.instance.config.idle_timeout_secs;
         let idled_out = self.may_idle_out && limit > 0 && idle > limit;

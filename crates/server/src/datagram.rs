@@ -76,7 +76,7 @@ impl DatagramDoor {
             Err(denial) => return turn.counters.add_refusal(refusals::of_denial(&denial)),
         };
         self.registered.facts().commanded(turn.now);
-        let mut session = Session::new(self.dialect, access);
+        let mut session = Session::new(self.dialect, access, None);
         // No reply that is larger than this will be sent: it need not be made.
         let trusted = turn.rules.replies.trusts(received.from.ip());
         let bytes_max = if trusted { DATAGRAM_REPLY_BYTES_MAX } else { received.bytes };
@@ -126,6 +126,8 @@ fn converse(
         let complete = match progress.next {
             Next::Read => rest.is_empty() && session.is_between_commands(),
             Next::Close => true,
+            // Nobody logs in by datagrams.
+            Next::Hold => return false,
             Next::Yield => continue,
             Next::Flush => {
                 whole.bytes().extend_from_slice(&out.to_vec());

@@ -13,6 +13,7 @@ use kannuki_protocol::command::Exptime;
 use kannuki_store::time::Now;
 
 use crate::{
+    auth::Authority,
     clock::Clock,
     config::{Config, Echo},
     counters::Board,
@@ -37,6 +38,8 @@ pub(crate) struct Instance {
     pub registry: Arc<Registry>,
     /// `stats detail`.
     pub prefixes: Prefixes,
+    /// Who may log in as whom; `None` = nobody has to.
+    pub authority: Option<Authority>,
     /// Stopping.
     pub control: Control,
     /// The diagnostics; a simulation has none.
@@ -71,6 +74,8 @@ pub(crate) struct Parts {
     pub clock: Clock,
     /// The rules at start.
     pub guard: Guard,
+    /// The users, if there are any.
+    pub authority: Option<Authority>,
     /// The diagnostics.
     pub log: Option<LogControl>,
     /// The threads' letterboxes, to wake them.
@@ -81,7 +86,7 @@ impl Instance {
     /// Puts the parts together.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, clock, executor, guard, log, letterboxes } = parts;
+        let Parts { config, clock, executor, guard, authority, log, letterboxes } = parts;
         let replies = ReplyBudget::new(config.udp_trusted.clone());
         let held_max = match config.buffer_bytes_max {
             0 => crate::limits::BUFFERS_BYTES_DEFAULT,
@@ -99,6 +104,7 @@ impl Instance {
                 hurrying: AtomicBool::new(false),
                 letterboxes,
             },
+            authority,
             log,
             echo: Mutex::new(config.echo.clone()),
             accepting: AtomicBool::new(true),

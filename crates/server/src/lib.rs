@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+pub mod auth;
 mod clock;
 pub mod config;
 mod connection;
@@ -28,6 +29,7 @@ mod dump;
 mod instance;
 mod limits;
 pub mod log;
+mod login;
 mod memory;
 mod output;
 mod prefixes;

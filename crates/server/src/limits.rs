@@ -84,5 +84,54 @@ pub(crate) const MAINTENANCE_STEPS_PER_ROUND: usize = 256;
 /// descriptors of the threads, log files, standard streams.
 pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
 
+/// Bytes of a password: passphrases and tokens fit, and a peer cannot make a hash cost more by
+/// sending a long one.
+pub(crate) const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Bytes of one message of SCRAM: names and nonces of ordinary clients take two hundred.
+pub(crate) const SCRAM_MESSAGE_BYTES_MAX: usize = 2048;
+
+/// Bytes of a mechanism's name. As in memcached; every name that is registered is shorter.
+pub(crate) const MECHANISM_BYTES_MAX: usize = 32;
+
+/// Seconds in which a peer that has to log in has to: whoever is not let in holds a place that
+/// others need.
+pub(crate) const LOGIN_SECS: u32 = 30;
+
+/// Threads that check passwords. A hash is heavy on purpose; more would take the cores that serve
+/// those who are logged in.
+pub(crate) const LOGIN_THREADS: usize = 2;
+
+/// Log-ins that wait for one of these threads. Beyond it they are refused at once: at ordinary
+/// hash costs the last in the queue waits a quarter of a minute, which no client does.
+pub(crate) const LOGINS_WAITING_MAX: usize = 512;
+
+/// Milliseconds after which an idle password thread looks whether the server stops.
+pub(crate) const LOGIN_THREAD_POLL_MILLIS: u64 = 500;
+
+/// Users in one file: each holds some hundred bytes and is read once.
+pub(crate) const USERS_MAX: usize = 100_000;
+
+/// Bytes of a file of users.
+pub(crate) const USERS_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Bytes of a salt: sixteen are usual.
+pub(crate) const SALT_BYTES_MAX: usize = 64;
+
+/// Kibibytes of memory that one argon2id hash may cost. Each password thread holds as much.
+pub(crate) const ARGON2_KIBIBYTES_MAX: u32 = 256 * 1024;
+
+/// Passes of one argon2id hash over its memory: with the memory above, a second or two.
+pub(crate) const ARGON2_PASSES_MAX: u32 = 16;
+
+/// Lanes of one argon2id hash. They are worked off one by one, so more gain nothing here.
+pub(crate) const ARGON2_LANES_MAX: u32 = 16;
+
+/// Fewest rounds of SCRAM-SHA-256: what its document demands.
+pub(crate) const SCRAM_ROUNDS_MIN: u32 = 4096;
+
+/// Most rounds of SCRAM-SHA-256: half a second of one thread.
+pub(crate) const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
+
 const _: () = assert!(CHAIN_COPY_BYTES_MAX < OUTPUT_BYTES_HIGH);
 const _: () = assert!(OUTPUT_BYTES_HIGH <= OUTPUT_KEEP_BYTES);

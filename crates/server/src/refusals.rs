@@ -9,6 +9,20 @@ use crate::counters::{Counters, Totals};
 /// How many kinds of refusal there are.
 pub(crate) const REFUSALS: usize = Reason::ALL.len() + Fault::ALL.len();
 
+/// Wrong name, password or proof.
+pub(crate) const LOGIN_FAILED: Denial = Denial::new(Response::AccessDenied, Reason::LoginFailed);
+/// No room in the queue.
+pub(crate) const LOGIN_OVERFLOW: Denial =
+    Denial::new(Response::AccessDenied, Reason::LoginOverflow);
+/// A log-in from where nobody may.
+pub(crate) const LOGIN_BANNED: Denial = Denial::new(Response::AccessDenied, Reason::Banned);
+/// A connection from there.
+pub(crate) const PEER_BANNED: Denial = Denial::new(Response::Close, Reason::Banned);
+/// No log-in in time.
+pub(crate) const LOGIN_TIMEOUT: Denial = Denial::new(Response::Close, Reason::LoginTimeout);
+/// Logged in as somebody whom the file no longer has.
+pub(crate) const USER_GONE: Denial = Denial::new(Response::Close, Reason::Unauthenticated);
+
 /// The counter of a denial.
 #[must_use]
 pub(crate) fn of_denial(denial: &Denial) -> usize {

@@ -22,6 +22,7 @@ use signal_hook::{
 
 use crate::{
     acceptor::Acceptor,
+    auth::{Authority, serve_queue},
     clock,
     config::{Config, Reload},
     datagram::DatagramDoor,
@@ -29,7 +30,8 @@ use crate::{
     doors::{Doors, Open, describe_inet},
     instance::{Instance, Parts, Rules},
     limits::{
-        DESCRIPTORS_RESERVED, FINISH_POLL_MILLIS, HOUSEKEEPING_MILLIS, MAINTENANCE_STEPS_PER_ROUND,
+        DESCRIPTORS_RESERVED, FINISH_POLL_MILLIS, HOUSEKEEPING_MILLIS, LOGIN_THREADS,
+        MAINTENANCE_STEPS_PER_ROUND,
     },
     log,
     memory::{Pages, Store},
@@ -71,6 +73,9 @@ pub enum StartError {
     /// The limit of connections leaves no room: exit code 1.
     #[error("{0}")]
     Limit(String),
+    /// The file of users cannot be used: exit code 1.
+    #[error("{0}")]
+    Users(String),
     /// No such user: exit code 67.
     #[error("can't find the user {0} to switch to")]
     UnknownUser(String),
@@ -82,7 +87,7 @@ impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::System(_) => 71,
-            Self::Limit(_) => 1,
+            Self::Limit(_) | Self::Users(_) => 1,
             Self::UnknownUser(_) => 67,
         }
     }
@@ -103,7 +108,9 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])
         .map_err(system("cannot receive signals"))?;
     let mut config = config;
-    let notice = raise_limits(&mut config)?;
+    let mut notices: Vec<String> = raise_limits(&mut config)?.into_iter().collect();
+    // With the rights of the start, which may be the only ones that can read it.
+    let authority = open_users(&config, &mut notices)?;
     let doors = Doors::open(&config)?;
     if config.daemonize {
         let keep_output = config.log.verbosity > 0;
@@ -111,7 +118,7 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     }
     let pid_file = write_pid_file(&config)?;
     let removes_pid_file = config.daemonize;
-    let start = Start { doors, user, notice };
+    let start = Start { doors, user, authority, notices };
     let served = serve(config, start, &mut signals, hooks);
     if let Some(pid_file) = pid_file.filter(|_| removes_pid_file || served.is_err())
         && let Err(error) = pid_file.remove()
@@ -125,8 +132,9 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
 struct Start {
     doors: Doors,
     user: Option<User>,
+    authority: Option<Authority>,
     /// To be logged once there is a log.
-    notice: Option<String>,
+    notices: Vec<String>,
 }
 
 /// Everything from the drop of privileges on.
@@ -136,8 +144,9 @@ fn serve(
     signals: &mut Signals,
     hooks: Hooks,
 ) -> Result<(), StartError> {
-    let Start { mut doors, user, notice } = start;
+    let Start { mut doors, user, authority, mut notices } = start;
     drop_privileges(&config, user.as_ref())?;
+    notices.extend(unreadable_users(&config));
     if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
         doors.open_unix(unix, &config)?;
     }
@@ -145,8 +154,8 @@ fn serve(
         doors.write_ports(path)?;
     }
     let started = started(&doors, user.map(|user| user.name));
-    let (instance, threads) = start_threads(config, doors)?;
-    if let Some(notice) = notice {
+    let (instance, threads) = start_threads(config, doors, authority)?;
+    for notice in notices {
         tracing::warn!("{notice}");
     }
     if started.tcp.is_empty() && started.udp.is_empty() && started.unix.is_empty() {
@@ -192,6 +201,25 @@ fn raise_limits(config: &mut Config) -> Result<Option<String>, StartError> {
             config.connections_max
         ))),
     }
+}
+
+/// Reads the users; what is odd about their file becomes a notice.
+fn open_users(config: &Config, notices: &mut Vec<String>) -> Result<Option<Authority>, StartError> {
+    let Some(login) = &config.login else { return Ok(None) };
+    let path = login.users.display().to_string();
+    let authority = Authority::open(login.clone())
+        .map_err(|error| StartError::Users(format!("the file of users {path}: {error}")))?;
+    let users = authority.users();
+    notices.extend(users.warnings().iter().map(|warning| format!("{path}: {warning}")));
+    Ok(Some(authority))
+}
+
+/// The users have been read, but whom the process has become cannot read them again.
+fn unreadable_users(config: &Config) -> Option<String> {
+    let login = config.login.as_ref()?;
+    let error = std::fs::File::open(&login.users).err()?;
+    let path = login.users.display();
+    Some(format!("{path}: SIGHUP will not read the users again: {error}; chgrp and chmod g=r it"))
 }
 
 fn write_pid_file(config: &Config) -> Result<Option<PidFile>, StartError> {
@@ -254,6 +282,7 @@ fn started(doors: &Doors, user: Option<String>) -> Started {
 fn start_threads(
     config: Config,
     doors: Doors,
+    authority: Option<Authority>,
 ) -> Result<(Arc<Instance>, Vec<JoinHandle<()>>), StartError> {
     let log = log::start(&config.log, clock::wall).map_err(system("cannot start the log"))?;
     if config.lock_memory
@@ -270,6 +299,7 @@ fn start_threads(
         clock: clock::Clock::start(),
         executor: Executor::new(store(&config)?),
         guard: Guard::new(config.policy.clone()),
+        authority,
         log: Some(log),
         letterboxes: posts.iter().map(|post| Arc::clone(&post.letterbox)).collect(),
         config,
@@ -310,6 +340,11 @@ fn spawn(
         let acceptor = Acceptor::new(Arc::clone(instance), own, doors.listeners, letterboxes)
             .map_err(system("cannot watch the listeners"))?;
         threads.push(thread("acceptor".to_owned(), move || acceptor.run())?);
+    }
+    let passwords = if instance.authority.is_some() { LOGIN_THREADS } else { 0 };
+    for number in 0..passwords {
+        let instance = Arc::clone(instance);
+        threads.push(thread(format!("password-{number}"), move || serve_queue(&instance))?);
     }
     let instance = Arc::clone(instance);
     threads.push(thread("housekeeping".to_owned(), move || keep_house(&instance))?);
@@ -407,6 +442,7 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
     if let Err(error) = instance.reopen_log() {
         tracing::error!(%error, "cannot reopen the log; writing to the old file");
     }
+    reload_users(instance);
     match reload() {
         Ok(new) => {
             instance.set_verbosity(new.verbosity);
@@ -434,6 +470,27 @@ fn reloaded(old: &Policy, new: Policy) -> Policy {
         watch: old.watch,
         shutdown: old.shutdown,
         ..new
+    }
+}
+
+/// Reads the users again. Connections of users who are gone, or whose line has changed, end when
+/// the new rules reach them.
+fn reload_users(instance: &Instance) {
+    let Some(authority) = &instance.authority else { return };
+    let path = authority.config().users.display().to_string();
+    match authority.reload() {
+        Ok(warnings) => {
+            for warning in warnings {
+                tracing::warn!(path, %warning, "the file of users");
+            }
+            tracing::info!(path, users = authority.users().count(), "read the users again");
+            let old = instance.rules();
+            let guard = old.guard.successor(old.guard.policy().clone());
+            instance.set_rules(Rules { guard, replies: old.replies.clone() });
+        }
+        Err(error) => {
+            tracing::error!(path, %error, "cannot use the file of users; the old users stay");
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! - Replies leave in the order of the commands.
 //! - A data block is accepted only after its command was permitted; a refused one is swallowed
 //!   unbuffered. A block that is whole in the read buffer is stored by one copy.
+//! - Where a log-in is demanded nothing is executed before it but `version` of the binary protocol,
+//!   and nothing at all while its outcome is awaited.
 //! - Nothing is executed while the output is full, so what a peer does not read bounds what is done
 //!   for it.
 #![deny(clippy::indexing_slicing)]
@@ -11,15 +13,19 @@
 use kannuki_guard::{Access, Denial};
 use kannuki_protocol::{
     Command, Decoder, Dialect, Event,
+    binary::{Binary, BinaryVerb},
     command::{Admin, AdminVerb, Get, Keys, LruCrawler, Stats},
     violation::Fault,
 };
 
 use crate::{
+    auth::{Attempt, Identity, Outcome},
+    config::LoginConfig,
     counters::Counter,
     dispatch::{Payload, Turn, admin, binary, classic, classic::Listing, meta},
     dump::{self, Dump},
     limits::LOGGED_BYTES_MAX,
+    login::{self, After, Asked, Gathering, Login, Pending, Way},
     memory::Reservation,
     output::Output,
     refusals,
@@ -31,6 +37,10 @@ pub(crate) struct Session {
     decoder: Decoder,
     access: Access,
     stage: Stage,
+    /// How far the peer's log-in has come; `None` = there are no users.
+    login: Option<Box<Login>>,
+    /// Bytes of a log-in have passed through the buffers since the last look.
+    secret: bool,
 }
 
 /// What the session is in the middle of.
@@ -44,6 +54,10 @@ enum Stage {
     Block(Box<Block>),
     /// A dump.
     Dump(Box<Dump>),
+    /// A log-in that arrives in pieces.
+    Login(Box<Gathering>),
+    /// A log-in whose outcome, or whose answer, is awaited.
+    Pending(Box<Pending>),
 }
 
 /// A permitted command whose value is still arriving. The command line is kept as it came and
@@ -73,6 +87,8 @@ pub(crate) enum Next {
     Yield,
     /// Room in the output.
     Flush,
+    /// The outcome of a log-in ([`Session::take_attempt`]), or the time to tell it.
+    Hold,
     /// Nothing: send what is there, then close.
     Close,
 }
@@ -92,8 +108,11 @@ impl Stepped {
 impl Session {
     /// A peer that was admitted, on a listener of this dialect.
     #[must_use]
-    pub(crate) fn new(dialect: Dialect, access: Access) -> Self {
-        Self { decoder: Decoder::new(dialect), access, stage: Stage::Commands }
+    pub(crate) fn new(dialect: Dialect, access: Access, login: Option<&LoginConfig>) -> Self {
+        let mut decoder = Decoder::new(dialect);
+        decoder.demand_login(login.is_some_and(|login| login.text));
+        let login = login.map(|_| Box::default());
+        Self { decoder, access, stage: Stage::Commands, login, secret: false }
     }
 
     /// Executes what is complete in `unread`, at most `budget` commands.
@@ -127,6 +146,14 @@ impl Session {
                     *budget = budget.saturating_sub(1);
                     self.dump(turn, dump, out)
                 }
+                Stage::Pending(pending) if pending.is_due(turn.now) => {
+                    *budget = budget.saturating_sub(1);
+                    Stepped { used: 0, next: self.answer_login(turn, *pending, out.bytes()) }
+                }
+                Stage::Pending(pending) => {
+                    self.stage = Stage::Pending(pending);
+                    return Progress { used, next: Next::Hold };
+                }
                 stage => {
                     self.stage = stage;
                     self.event(turn, rest, budget, out)
@@ -145,6 +172,14 @@ impl Session {
     /// After a reload the peer is judged anew, once.
     fn renew_access(&mut self, turn: &Turn<'_>) -> Result<(), Denial> {
         if !turn.rules.guard.is_current(&self.access) {
+            let known = |identity| {
+                let authority = turn.instance.authority.as_ref();
+                authority.is_some_and(|authority| authority.users().still_have(identity))
+            };
+            let identity = self.login.as_ref().and_then(|login| login.identity());
+            if !identity.is_none_or(known) {
+                return Err(refusals::USER_GONE);
+            }
             self.access = turn.rules.guard.admit(self.access.peer())?;
         }
         Ok(())
@@ -156,8 +191,58 @@ impl Session {
         match self.stage {
             Stage::Commands => !rest.is_empty(),
             Stage::Keys { .. } | Stage::Dump(_) => true,
-            Stage::Block(_) => false,
+            Stage::Block(_) | Stage::Login(_) | Stage::Pending(_) => false,
         }
+    }
+
+    /// Who the peer is.
+    #[must_use]
+    pub(crate) fn peer(&self) -> &kannuki_guard::Peer {
+        self.access.peer()
+    }
+
+    /// The attempt to be checked, once; after that comes [`Session::decided`].
+    #[must_use]
+    pub(crate) fn take_attempt(&mut self) -> Option<Attempt> {
+        let Stage::Pending(pending) = &mut self.stage else { return None };
+        pending.take()
+    }
+
+    /// The outcome of the attempt is known.
+    pub(crate) fn decided(&mut self, turn: &Turn<'_>, outcome: Outcome) {
+        let delay_secs = turn.instance.config.login.as_ref().map_or(0, |login| login.delay_secs);
+        if let Stage::Pending(pending) = &mut self.stage {
+            pending.decided(outcome, turn.now, delay_secs);
+        }
+    }
+
+    /// Whether the outcome of a log-in, or the time to tell it, is awaited.
+    #[must_use]
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Pending(_))
+    }
+
+    /// Whether the answer to a log-in has been held back and may go.
+    #[must_use]
+    pub(crate) fn is_due(&self, turn: &Turn<'_>) -> bool {
+        matches!(&self.stage, Stage::Pending(pending) if pending.is_due(turn.now))
+    }
+
+    /// Whether the peer has to log in, has not, and nobody but itself keeps it from that.
+    #[must_use]
+    pub(crate) fn keeps_login_waiting(&self, turn: &Turn<'_>) -> bool {
+        self.lacks_login(turn) && !self.is_held()
+    }
+
+    /// Whether a log-in passed through the buffers since the last call, so that they have to be
+    /// wiped.
+    #[must_use]
+    pub(crate) const fn took_secret(&mut self) -> bool {
+        std::mem::replace(&mut self.secret, false)
+    }
+
+    fn lacks_login(&self, turn: &Turn<'_>) -> bool {
+        turn.rules.guard.policy().login_required && self.access.peer().user().is_none()
     }
 
     /// Whether the peer is in the middle of a command.
@@ -169,7 +254,7 @@ impl Session {
     /// Whether a value is arriving.
     #[must_use]
     pub(crate) const fn is_in_block(&self) -> bool {
-        matches!(self.stage, Stage::Block(_))
+        matches!(self.stage, Stage::Block(_) | Stage::Login(_))
     }
 
     /// Whether a data block that nobody wants is being swallowed.
@@ -202,8 +287,8 @@ impl Session {
                 Stepped { used: skipped + stepped.used, next: stepped.next }
             }
             Event::Data { piece, last } => {
-                self.data(turn, piece, last, out);
-                Stepped::on(used)
+                let next = self.data(turn, piece, last, out);
+                Stepped { used, next }
             }
             Event::Violation(violation) => {
                 self.violated(turn, violation.fault);
@@ -240,6 +325,9 @@ impl Session {
         out: &mut Output,
     ) -> Stepped {
         let used = head.len();
+        if let Some(stepped) = self.login_first(turn, command, used, out.bytes()) {
+            return stepped;
+        }
         if command.data_len().is_some() {
             return Stepped::on(used + self.begin_block(turn, command, head, after, out));
         }
@@ -378,19 +466,34 @@ impl Session {
         decoded.used
     }
 
-    fn data(&mut self, turn: &Turn<'_>, piece: &[u8], last: bool, out: &mut Output) {
-        let Stage::Block(block) = &mut self.stage else { return };
-        block.reservation.fill(piece);
-        if !last {
-            return;
+    fn data(
+        &mut self,
+        turn: &Turn<'_>,
+        piece: &[u8],
+        last: bool,
+        out: &mut Output,
+    ) -> Option<Next> {
+        match &mut self.stage {
+            Stage::Block(block) => block.reservation.fill(piece),
+            Stage::Login(gathering) => {
+                gathering.fill(piece);
+                self.secret = true;
+            }
+            _ => return None,
         }
-        let Stage::Block(block) = std::mem::replace(&mut self.stage, Stage::Commands) else {
-            return;
+        if !last {
+            return None;
+        }
+        let block = match std::mem::replace(&mut self.stage, Stage::Commands) {
+            Stage::Login(gathered) => return self.login_gathered(turn, *gathered, out.bytes()),
+            Stage::Block(block) => block,
+            _ => return None,
         };
         let Block { head, reservation } = *block;
         if let Event::Command(command) = decoder_of(&head).decode(&head).event {
             store(turn, &self.access, &command, Payload::Gathered(reservation), out);
         }
+        None
     }
 
     /// Counts a violation by its name; one that ends a data block ends its command too.
@@ -400,6 +503,152 @@ impl Session {
             && let Event::Command(command) = decoder_of(&block.head).decode(&block.head).event
         {
             count_bad_block(turn, &command);
+        }
+    }
+}
+
+/// Logging in.
+impl Session {
+    /// What belongs to a log-in, and what has to wait for one; `None` = an ordinary command.
+    fn login_first(
+        &mut self,
+        turn: &Turn<'_>,
+        command: &Command<'_>,
+        used: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Stepped> {
+        match command {
+            Command::Login(asked) => {
+                let gathering = Gathering::new(Way::Text, asked.data_len);
+                self.stage = Stage::Login(Box::new(gathering));
+                Some(Stepped::on(used))
+            }
+            Command::Binary(asked) => self.sasl(turn, asked, used, out),
+            _ => None,
+        }
+    }
+
+    fn sasl(
+        &mut self,
+        turn: &Turn<'_>,
+        asked: &Binary<'_>,
+        used: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Stepped> {
+        let authority = turn.instance.authority.as_ref()?;
+        let sasl = authority.config().sasl;
+        match asked.verb {
+            BinaryVerb::SaslList if sasl => login::list(authority, asked, out),
+            BinaryVerb::SaslAuth { .. } | BinaryVerb::SaslStep { .. } if sasl => {
+                match login::begin(asked, out) {
+                    Asked::Gather(gathering) => self.stage = Stage::Login(Box::new(gathering)),
+                    Asked::Refused => {
+                        turn.counters.add(Counter::AuthCmds, 1);
+                        turn.counters.add(Counter::AuthErrors, 1);
+                        refusals::count_fault(turn.counters, Fault::LoginShape);
+                        self.decoder.discard_data();
+                    }
+                }
+            }
+            BinaryVerb::Version => return None,
+            _ if !self.lacks_login(turn) => return None,
+            _ => {
+                turn.counters.add_refusal(refusals::of_denial(&refusals::USER_GONE));
+                login::demand(asked, out);
+                return Some(Stepped { used, next: Some(Next::Close) });
+            }
+        }
+        Some(Stepped::on(used))
+    }
+
+    fn login_gathered(
+        &mut self,
+        turn: &Turn<'_>,
+        gathered: Gathering,
+        out: &mut Vec<u8>,
+    ) -> Option<Next> {
+        let (Some(login), Some(authority)) = (&mut self.login, &turn.instance.authority) else {
+            return Some(Next::Close);
+        };
+        let way = gathered.way();
+        let after = login.gathered(turn, authority, gathered, out);
+        self.login_went(turn, way, after, out)
+    }
+
+    fn answer_login(
+        &mut self,
+        turn: &Turn<'_>,
+        pending: Pending,
+        out: &mut Vec<u8>,
+    ) -> Option<Next> {
+        let Some(login) = &mut self.login else { return Some(Next::Close) };
+        let way = pending.way();
+        let after = login.settle(turn, pending, out);
+        self.login_went(turn, way, after, out)
+    }
+
+    fn login_went(
+        &mut self,
+        turn: &Turn<'_>,
+        way: Way,
+        after: After,
+        out: &mut Vec<u8>,
+    ) -> Option<Next> {
+        match after {
+            After::Answered => self.renounce(turn),
+            After::Close => Some(Next::Close),
+            After::Admitted(identity) => self.become_user(turn, way, identity, out),
+            After::Wait(pending) => {
+                self.stage = Stage::Pending(pending);
+                None
+            }
+        }
+    }
+
+    /// The peer has proved to be this user: the guard says what that means.
+    fn become_user(
+        &mut self,
+        turn: &Turn<'_>,
+        way: Way,
+        identity: Identity,
+        out: &mut Vec<u8>,
+    ) -> Option<Next> {
+        let login = self.login.as_mut()?;
+        let authority = turn.instance.authority.as_ref()?;
+        if !authority.users().still_have(&identity) {
+            // The file has changed since the outcome was found.
+            login.fail(turn, way, out);
+            return self.renounce(turn);
+        }
+        let peer = self.access.peer().clone().with_user(identity.name.clone());
+        match turn.rules.guard.admit(&peer) {
+            Ok(access) => self.access = access,
+            Err(denial) => {
+                turn.counters.add_refusal(refusals::of_denial(&denial));
+                return Some(Next::Close);
+            }
+        }
+        login.admit(identity);
+        self.decoder.demand_login(false);
+        login::succeed(way, out);
+        None
+    }
+
+    /// After a log-in that failed the peer is nobody, also if it was somebody before.
+    fn renounce(&mut self, turn: &Turn<'_>) -> Option<Next> {
+        let is_somebody = self.login.as_ref().is_some_and(|login| login.identity().is_some());
+        if is_somebody || self.access.peer().user().is_none() {
+            return None;
+        }
+        match turn.rules.guard.admit(&self.access.peer().clone().without_user()) {
+            Ok(access) => {
+                self.access = access;
+                None
+            }
+            Err(denial) => {
+                turn.counters.add_refusal(refusals::of_denial(&denial));
+                Some(Next::Close)
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
 //! A server without sockets, threads or clock: one store, some sessions, bytes in, bytes out. For
 //! fuzzing and for tests that attack in the machine's own time; the product does not use it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use kannuki_guard::{Exposure, Guard, NetworkList, Peer, Policy};
+use kannuki_guard::{Exposure, Guard, NetworkList, Peer, Policy, Strangers, udp::ReplyBudget};
 use kannuki_protocol::Dialect;
 use kannuki_store::face::StoreConfig;
 
 use crate::{
+    auth::{Authority, Outcome},
     clock::Clock,
-    config::{Config, Echo},
+    config::{Config, Echo, LoginConfig},
     dispatch::{Executor, Turn},
     instance::{Instance, Parts, Rules},
     log::LogConfig,
@@ -20,6 +21,9 @@ use crate::{
 
 /// When every simulation starts, in seconds since 1970: no two differ by the second they began in.
 const START_UNIX: u64 = 1_700_000_000;
+/// Memory and largest item, in bytes, where only the log-in matters.
+const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
+const ITEM_BYTES_MAX: u32 = 64 * 1024;
 /// The address of every simulated peer.
 const PEER: [u8; 4] = [127, 0, 0, 1];
 
@@ -53,6 +57,7 @@ impl Simulation {
             clock: Clock::started_at(START_UNIX),
             executor: Executor::new(Store::new(settings, Pages).ok()?),
             guard: Guard::new(config.policy.clone()),
+            authority: None,
             log: None,
             letterboxes: Vec::new(),
             config,
@@ -60,12 +65,58 @@ impl Simulation {
         Some(Self { rules: instance.rules(), instance })
     }
 
+    /// A server whose peers log in, by text or SASL, with the users of this file; `None` if it
+    /// cannot be used.
+    #[must_use]
+    pub fn with_users(login: LoginConfig, users: &[u8]) -> Option<Self> {
+        let plain = Self::new(MEMORY_BYTES, ITEM_BYTES_MAX)?;
+        let Self { mut instance, .. } = plain;
+        instance.config.login = Some(login.clone());
+        instance.authority = Some(Authority::of_text(login, users).ok()?);
+        let policy = Policy {
+            login_required: true,
+            exposure: Exposure::Public,
+            strangers: Strangers::Anyone,
+            ..instance.rules().guard.policy().clone()
+        };
+        instance.set_rules(Rules { guard: Guard::new(policy), replies: ReplyBudget::default() });
+        Some(Self { rules: instance.rules(), instance })
+    }
+
+    /// Reads another file of users, as SIGHUP does; `false` = it cannot be used, and the old stays.
+    pub fn reload_users(&mut self, users: &[u8]) -> bool {
+        let Some(authority) = &self.instance.authority else { return false };
+        if authority.reload_text(users).is_err() {
+            return false;
+        }
+        let guard = self.rules.guard.successor(self.rules.guard.policy().clone());
+        self.instance.set_rules(Rules { guard, replies: ReplyBudget::default() });
+        self.rules = self.instance.rules();
+        true
+    }
+
     /// A new connection; `None` if the guard refuses it.
     #[must_use]
     pub fn connect(&self) -> Option<SimulatedPeer> {
-        let access = self.rules.guard.admit(&Peer::tcp(PEER.into())).ok()?;
-        let session = Session::new(Dialect::Auto, access);
+        self.connect_from(PEER.into())
+    }
+
+    /// A new connection from this address; `None` if the guard refuses it.
+    #[must_use]
+    pub fn connect_from(&self, address: IpAddr) -> Option<SimulatedPeer> {
+        let access = self.rules.guard.admit(&Peer::tcp(address)).ok()?;
+        let authority = self.instance.authority.as_ref();
+        if authority.is_some_and(|it| it.is_banned(access.peer(), self.instance.clock.now())) {
+            return None;
+        }
+        let session = Session::new(Dialect::Auto, access, self.instance.config.login.as_ref());
         Some(SimulatedPeer { session, inbox: Vec::new(), closed: false })
+    }
+
+    /// Checks of passwords that have cost a hash.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.instance.authority.as_ref().map_or(0, Authority::hashes)
     }
 
     /// Lets time pass.
@@ -92,10 +143,23 @@ impl Simulation {
             match progress.next {
                 Next::Read => break,
                 Next::Close => peer.closed = true,
+                Next::Hold => match self.decide(peer) {
+                    Some(outcome) => peer.session.decided(&turn, outcome),
+                    None => break,
+                },
                 Next::Yield | Next::Flush => {}
             }
         }
         answer
+    }
+}
+
+impl Simulation {
+    /// Checks a log-in here and now, where a server has threads for it.
+    fn decide(&self, peer: &mut SimulatedPeer) -> Option<Outcome> {
+        let attempt = peer.session.take_attempt()?;
+        let authority = self.instance.authority.as_ref()?;
+        Some(authority.decide(&attempt, peer.session.peer(), self.instance.clock.now()))
     }
 }
 
@@ -119,6 +183,7 @@ fn config() -> Config {
         unix: None,
         inherit_sockets: false,
         dialect: Dialect::Auto,
+        login: None,
         policy: Policy { exposure: Exposure::Loopback, ..Policy::default() },
         udp_trusted: NetworkList::default(),
         backlog: 1,
@@ -152,9 +217,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const MEMORY_BYTES: u64 = 8 * 1024 * 1024;
-    const ITEM_BYTES_MAX: u32 = 64 * 1024;
 
     /// Lines that together meet every command of the session, good and bad.
     const LINES: &[&[u8]] = &[

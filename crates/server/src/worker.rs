@@ -11,10 +11,12 @@ use std::{
     time::Duration,
 };
 
+use kannuki_guard::Peer;
 use kannuki_store::time::Now;
 use kannuki_sys::poller::{Events, Interest, Poller, Readiness, Waker};
 
 use crate::{
+    auth::{Attempt, Outcome, authority::Waiting},
     connection::{Arrival, Connection, Fate, Lent},
     counters::Counters,
     datagram::DatagramDoor,
@@ -35,11 +37,13 @@ const VERBOSE: u8 = 2;
 /// How often connections are looked at for being overdue.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Where the acceptor leaves connections for a thread. Bounded by the connection limit: an arrival
-/// holds its place.
+/// Where the acceptor leaves connections for a thread, and the password threads outcomes. Bounded
+/// by the connection limit: an arrival holds its place, and a connection awaits one outcome.
 #[derive(Debug)]
 pub(crate) struct Letterbox {
     arrivals: Mutex<Vec<Arrival>>,
+    /// Outcomes of log-ins, by the token of their connection.
+    outcomes: Mutex<Vec<(u64, Outcome)>>,
     waker: Waker,
 }
 
@@ -59,7 +63,11 @@ impl Post {
     /// When the system has no descriptor left.
     pub(crate) fn new() -> io::Result<Self> {
         let poller = Poller::new()?;
-        let letterbox = Letterbox { arrivals: Mutex::default(), waker: poller.waker(WAKER)? };
+        let letterbox = Letterbox {
+            arrivals: Mutex::default(),
+            outcomes: Mutex::default(),
+            waker: poller.waker(WAKER)?,
+        };
         Ok(Self { poller, letterbox: Arc::new(letterbox) })
     }
 }
@@ -68,6 +76,12 @@ impl Letterbox {
     /// Leaves a connection.
     pub(crate) fn hand_over(&self, arrival: Arrival) {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+        self.wake();
+    }
+
+    /// Leaves the outcome of a log-in.
+    pub(crate) fn deliver(&self, token: u64, outcome: Outcome) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((token, outcome));
         self.wake();
     }
 
@@ -213,6 +227,14 @@ impl Worker {
         for arrival in arrivals {
             self.settle_in(turn, arrival);
         }
+        let outcomes = std::mem::take(
+            &mut *self.letterbox.outcomes.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for (token, outcome) in outcomes {
+            self.with(turn, token, |connection, turn, lent| {
+                connection.decided(turn, outcome, lent)
+            });
+        }
         if self.instance.control.is_stopping() && self.drain_until.is_none() {
             self.drain_until = Some(Now(turn.now.0.saturating_add(DRAIN_SECS)));
             self.drain(turn);
@@ -220,7 +242,7 @@ impl Worker {
     }
 
     fn settle_in(&mut self, turn: &Turn<'_>, arrival: Arrival) {
-        let connection = Connection::new(arrival, turn.now);
+        let connection = Connection::new(arrival, turn);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, connection: None, interest: Interest::NONE });
             // The connection limit is a u32, and slots are reused.
@@ -241,7 +263,7 @@ impl Worker {
     fn ready(&mut self, turn: &Turn<'_>, token: u64, ready: Readiness) {
         if self.waits_for_its_turn(token) {
             // The peer has hung up. What it sent before is executed first, as if it were there.
-            return;
+            return self.hung_up(turn, token);
         }
         if ready.writable {
             self.with(turn, token, Connection::writable);
@@ -257,6 +279,15 @@ impl Worker {
         let place = self.slots.get(slot as usize);
         place
             .is_some_and(|place| place.generation == generation && place.interest == Interest::NONE)
+    }
+
+    /// A peer has hung up that awaits the outcome of a log-in: nobody will hear of it.
+    fn hung_up(&mut self, turn: &Turn<'_>, token: u64) {
+        let (slot, _) = parts_of(token);
+        let connection = self.slots.get(slot as usize).and_then(|place| place.connection.as_ref());
+        if connection.is_some_and(Connection::is_held) {
+            self.close(turn, slot);
+        }
     }
 
     fn door(&mut self, turn: &Turn<'_>, token: u64) {
@@ -292,13 +323,31 @@ impl Worker {
                 self.again.push_back(token);
                 Interest::NONE
             }
+            Fate::Hold => {
+                if let Some((attempt, peer)) = connection.take_attempt() {
+                    self.submit(turn, token, attempt, peer);
+                }
+                Interest::NONE
+            }
             Fate::Close => return self.close(turn, slot),
         };
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        let Some(connection) = &mut place.connection else { return };
         if place.interest != wanted {
             place.interest = wanted;
             if self.poller.change(connection.descriptor(), token, wanted).is_err() {
                 self.close(turn, slot);
             }
+        }
+    }
+
+    /// Gives a log-in to the password threads; if they have no room, that is its outcome.
+    fn submit(&self, turn: &Turn<'_>, token: u64, attempt: Attempt, peer: Peer) {
+        let letterbox = Arc::clone(&self.letterbox);
+        let waiting = Waiting { attempt, peer, letterbox, token };
+        let authority = turn.instance.authority.as_ref();
+        if !authority.is_some_and(|authority| authority.submit(waiting)) {
+            self.letterbox.deliver(token, Outcome::Busy);
         }
     }
 
@@ -315,8 +364,12 @@ impl Worker {
     fn sweep(&mut self, turn: &Turn<'_>) {
         let draining = self.drain_until.is_some();
         for slot in 0..self.slots.len() {
-            let connection = self.slots.get(slot).and_then(|place| place.connection.as_ref());
-            if connection.is_some_and(|connection| connection.is_overdue(turn, draining)) {
+            let Some(place) = self.slots.get(slot) else { continue };
+            let connection = place.connection.as_ref();
+            if connection.is_some_and(|connection| connection.is_due(turn)) {
+                let token = token_of(u32::try_from(slot).unwrap_or(u32::MAX), place.generation);
+                self.with(turn, token, Connection::again);
+            } else if connection.is_some_and(|connection| connection.is_overdue(turn, draining)) {
                 self.close(turn, u32::try_from(slot).unwrap_or(u32::MAX));
             }
         }

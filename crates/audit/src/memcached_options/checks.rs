@@ -63,10 +63,10 @@ impl Contradictions<'_> {
         let (sasl, file) =
             (self.settings.switch(&ENABLE_SASL), self.settings.given(&AUTH_FILE).is_some());
         let chosen = self.settings.given(&PROTOCOL).and_then(|_| self.settings.text(&PROTOCOL));
-        if sasl && chosen.as_deref().is_some_and(|protocol| protocol != "binary") {
+        if sasl && !file && chosen.as_deref().is_some_and(|protocol| protocol != "binary") {
             self.fail(&PROTOCOL, "-S speaks binary only; -B must be binary".to_owned());
         }
-        if file && chosen.as_deref().is_some_and(|protocol| protocol != "ascii") {
+        if file && !sasl && chosen.as_deref().is_some_and(|protocol| protocol != "ascii") {
             self.fail(&PROTOCOL, "-Y speaks text only; -B must be ascii".to_owned());
         }
         let ext = self.settings.given(&EXT_PATH).is_some();
@@ -109,6 +109,7 @@ impl Contradictions<'_> {
     fn listeners(&mut self) {
         let tls_on = self.settings.switch(&ENABLE_SSL);
         let file = self.settings.given(&AUTH_FILE).is_some();
+        let sasl = self.settings.switch(&ENABLE_SASL);
         for element in self.settings.listens(&LISTEN) {
             if element.tls.is_some() && !tls_on {
                 let message = format!("-l {element}: notls, btls and mtls are valid with -Z only");
@@ -118,10 +119,12 @@ impl Contradictions<'_> {
                 let message = format!("-l {element}: there is no proxy");
                 self.fail_with(&LISTEN, message, EXIT_SYSTEM);
             }
-            if file && element.protocol == Some(ListenProtocol::Binary) {
-                let message = format!("-l {element}: -Y speaks text only");
-                self.fail_with(&LISTEN, message, EXIT_USAGE);
-            }
+            let alone = match element.protocol {
+                Some(ListenProtocol::Binary) if file && !sasl => "-Y speaks text only",
+                Some(ListenProtocol::Ascii) if sasl && !file => "-S speaks binary only",
+                _ => continue,
+            };
+            self.fail_with(&LISTEN, format!("-l {element}: {alone}"), EXIT_USAGE);
         }
     }
 

@@ -88,7 +88,7 @@ fn what_protects_or_routes_never_passes_silently() {
     for spec in refused {
         assert!(!matches!(spec.effect, Effect::NoEffect { .. } | Effect::Warns { .. }));
     }
-    for text in ["-S", "-Y f", "-Z", "-o ssl_key=f", "-o proxy_config=routelib"] {
+    for text in ["-Z", "-o ssl_key=f", "-o proxy_config=routelib"] {
         assert_eq!(exit_code(text), 64, "{text}");
     }
     assert_eq!(exit_code("-o no_drop_privileges"), 0);

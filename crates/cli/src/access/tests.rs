@@ -15,6 +15,8 @@ fn situation() -> Situation {
         unprivileged: None,
         sockets_inherited: false,
         port_file: None,
+        sasl_pwdb: None,
+        sasl_conf: false,
         directory: PathBuf::from("/"),
     }
 }

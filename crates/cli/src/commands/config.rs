@@ -3,8 +3,11 @@
 use std::{ffi::OsString, fmt::Write as _};
 
 use kannuki_audit::memcached_options::{
-    Action, Effect, Line, OptionError, Source, Word, problem::EXIT_SYSTEM,
+    Action, Effect, Line, OptionError, Source, Word,
+    problem::{EXIT_PARSE, EXIT_SYSTEM},
+    table::access::AUTH_FILE,
 };
+use kannuki_server::{auth::Users, config::Config};
 
 use crate::{
     exit,
@@ -49,10 +52,34 @@ fn read(words: impl IntoIterator<Item = OsString>, first: usize) -> Result<Loade
     let situation = Situation::look(CalledAs::Kannuki);
     let mut loaded = load::load(&words, &situation)?;
     if loaded.errors().next().is_none() {
-        let errors = meaning::config(&loaded, &situation).err();
-        loaded.errors.extend(errors.unwrap_or_default());
+        match meaning::config(&loaded, &situation) {
+            Ok(config) => loaded.errors.extend(check_users(&loaded, &config)),
+            Err(errors) => loaded.errors.extend(errors),
+        }
     }
     Ok(loaded)
+}
+
+/// What is wrong with the file of users; what is odd about it is printed. Nothing that stands in it
+/// is ever shown.
+fn check_users(loaded: &Loaded, config: &Config) -> Option<OptionError> {
+    let login = config.login.as_ref()?;
+    let path = login.users.display();
+    match Users::read(&login.users, login.format) {
+        Ok(users) => {
+            for warning in users.warnings() {
+                print::stderr(&format!("warning: {path}: {warning}\n"));
+            }
+            None
+        }
+        Err(error) => {
+            let given = loaded.settings.given(&AUTH_FILE);
+            let origin = given
+                .map_or(Source::Situation("MEMCACHED_SASL_PWDB"), |given| given.source.clone());
+            let message = format!("the file of users {path}: {error}");
+            Some(OptionError { message, exit_code: EXIT_PARSE, origin })
+        }
+    }
 }
 
 /// Prints errors and warnings; the exit code says whether there were errors.

@@ -19,6 +19,7 @@
 
 mod admin;
 mod binary;
+mod login;
 mod meta;
 mod text;
 mod tokens;
@@ -82,13 +83,15 @@ pub enum Event<'b> {
 pub struct Decoder {
     dialect: Dialect,
     state: State,
+    /// Text: no line counts but a log-in.
+    login: bool,
 }
 
 impl Decoder {
     /// A decoder at the start of a connection, or of a datagram.
     #[must_use]
     pub const fn new(dialect: Dialect) -> Self {
-        Self { dialect, state: State::Between { scanned: 0 } }
+        Self { dialect, state: State::Between { scanned: 0 }, login: false }
     }
 
     /// Examines `unread` and reports one event. Call again with what is left, even if that is
@@ -121,6 +124,12 @@ impl Decoder {
         if let State::Block(block) = &mut self.state {
             block.wanted = false;
         }
+    }
+
+    /// From the next command on: whether text lines are log-ins and nothing else. A binary
+    /// connection logs in by commands of its own.
+    pub const fn demand_login(&mut self, demanded: bool) {
+        self.login = demanded;
     }
 
     /// Which protocol the connection speaks; `None` before its first byte, where both are allowed.
@@ -165,7 +174,7 @@ impl Decoder {
     fn unfinished_line<'b>(&mut self, unread: &'b [u8]) -> Step<'b> {
         let length = unread.len();
         if length > LINE_BYTES_MAX {
-            if !is_get(unread) {
+            if self.login || !is_get(unread) {
                 return self.close(0, Fault::LineTooLong);
             }
             if length > GET_LINE_BYTES_MAX {
@@ -180,7 +189,7 @@ impl Decoder {
     fn line<'b>(&mut self, line: &'b [u8]) -> Step<'b> {
         let used = line.len();
         if used > LINE_WHOLE_BYTES_MAX {
-            if !is_get(line) {
+            if self.login || !is_get(line) {
                 return self.close(0, Fault::LineTooLong);
             }
             if used > GET_LINE_BYTES_MAX {
@@ -189,7 +198,8 @@ impl Decoder {
         }
         let bare = line.strip_suffix(b"\n").unwrap_or(line);
         let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
-        match text::parse(bare, used) {
+        let parsed = if self.login { login::parse(bare, used) } else { text::parse(bare, used) };
+        match parsed {
             Ok(command) => {
                 self.state = match command.data_len() {
                     Some(data_len) => State::Block(Block {
@@ -257,7 +267,8 @@ impl Decoder {
         if !behind.starts_with(end) {
             // The wrong bytes may hold the line end that is looked for, so they are not skipped.
             self.state = State::Resync { left: RESYNC_BYTES_MAX };
-            let violation = Violation::text(Fault::BadTerminator, block.silent);
+            let fault = if self.login { Fault::LoginTerminator } else { Fault::BadTerminator };
+            let violation = Violation::text(fault, block.silent);
             let event = block.wanted.then_some(Event::Violation(violation));
             return Step { used: cut, event };
         }

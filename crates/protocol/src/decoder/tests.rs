@@ -14,6 +14,7 @@ use crate::{
 
 mod admin;
 mod binary;
+mod login;
 mod meta;
 mod stream;
 mod text;

@@ -97,6 +97,11 @@ pub fn text(out: &mut Vec<u8>, opcode: u8, opaque: [u8; 4], text: &[u8]) {
     body(out, Head::bare(opcode, opaque, Status::Success), &[], text);
 }
 
+/// Appends the server's message in the middle of a log-in, which goes on.
+pub fn proceed(out: &mut Vec<u8>, opcode: u8, opaque: [u8; 4], challenge: &[u8]) {
+    body(out, Head::bare(opcode, opaque, Status::AuthContinue), &[], challenge);
+}
+
 /// Appends one line of statistics.
 pub fn stat(out: &mut Vec<u8>, opaque: [u8; 4], key: &[u8], value: &[u8]) {
     body(out, Head::bare(OPCODE_STAT, opaque, Status::Success), key, value);

@@ -128,6 +128,10 @@ lines! {
     AccessDenied => "CLIENT_ERROR access denied";
     /// `-Y`: before log-in.
     Unauthenticated => "CLIENT_ERROR unauthenticated";
+    /// Wrong name or password.
+    LoginFailed => "CLIENT_ERROR authentication failure";
+    /// Too many log-ins wait to be checked.
+    LoginBusy => "SERVER_ERROR too many log-ins at once, try again";
     /// `-F`
     FlushNotAllowed => "CLIENT_ERROR flush_all not allowed";
     /// `-W`

@@ -202,6 +202,12 @@ fn own(turn: &Turn<'_>, totals: &Totals, store: &StoreStats, row: &mut Row<'_, '
     row.show("kannuki_large_items", store.large_items);
     row.show("kannuki_buffered_bytes", turn.instance.registry.held());
     row.show("kannuki_log_lines_dropped", turn.instance.log_lines_dropped());
+    if let Some(authority) = &turn.instance.authority {
+        row.show("kannuki_users", authority.users().count());
+        row.show("kannuki_logins_waiting", authority.waiting());
+        row.show("kannuki_login_hashes", authority.hashes());
+        row.show("kannuki_banned_sources", authority.banned_sources(turn.now));
+    }
     show_counter(row, totals, Counter::Commands);
     show_counter(row, totals, Counter::SlowReaders);
     show_counter(row, totals, Counter::DatagramsDropped);

@@ -52,8 +52,8 @@ fn loops(turn: &Turn<'_>, echo: &Echo, row: &mut Row<'_, '_>) {
     row.yes_no("cas_enabled", config.cas);
     row.show("tcp_backlog", config.backlog);
     row.show("binding_protocol", echo.binding_protocol);
-    row.yes_no("auth_enabled_sasl", false);
-    row.yes_no("auth_enabled_ascii", false);
+    row.yes_no("auth_enabled_sasl", config.login.as_ref().is_some_and(|login| login.sasl));
+    row.yes_no("auth_enabled_ascii", config.login.as_ref().is_some_and(|login| login.text));
     row.show("item_size_max", config.item_bytes_max);
     row.yes_no("maxconns_fast", config.maxconns_fast);
     row.show("hashpower_init", echo.hashpower_init);

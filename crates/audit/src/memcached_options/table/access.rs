@@ -20,12 +20,18 @@ option_table! {
     /// Refuse the command `watch`.
     DISABLE_WATCH = OptionSpec::flag(b'W', "disable-watch", Shape::Switch);
 
-    /// Demand a log-in by SASL.
-    ENABLE_SASL = OptionSpec::flag(b'S', "enable-sasl", Shape::Switch)
-        .refuses("SASL is not available yet, and starting without it would let everybody in");
+    /// Demand a log-in by SASL of the binary protocol: PLAIN or SCRAM-SHA-256.
+    ///
+    /// Users come from the file of -Y, or else from the one that MEMCACHED_SASL_PWDB names; libsasl
+    /// and its databases are not used. Without -Y the listeners speak binary only; together with -Y
+    /// both protocols log in, each in its own way.
+    ENABLE_SASL = OptionSpec::flag(b'S', "enable-sasl", Shape::Switch);
 
     /// Demand a log-in with a name and a password of this file.
-    AUTH_FILE = OptionSpec::flag(b'Y', "auth-file", Shape::Path).value("FILE").refuses(
-        "the password file is not available yet, and starting without it would let everybody in",
-    );
+    ///
+    /// The first command of a text connection has to be `set WORD 0 0 LENGTH` with `NAME PASSWORD`
+    /// as its value. The file has one `NAME:PASSWORD` a line; in the place of a password may stand
+    /// its hash as `kannuki passwd` makes it (argon2id, SCRAM-SHA-256). SIGHUP reads it again: who
+    /// is gone, or has another line, is disconnected. Without -S the listeners speak text only.
+    AUTH_FILE = OptionSpec::flag(b'Y', "auth-file", Shape::Path).value("FILE");
 }

@@ -1,0 +1,213 @@
+//! Who guesses passwords: failed log-ins by where they come from, and whom that shuts out for a
+//! time.
+//!
+//! ```text
+//!   failure -> failures of this source + 1 -> BanPolicy::after reached? -> shut out for `secs`
+//! ```
+//!
+//! Invariants:
+//! - The table has a fixed size. A source that is not in it has no failures; where room is needed,
+//!   the source of its row that matters least is forgotten, one that is shut out last of all.
+//! - Loopback is never shut out: everybody behind a local proxy would be, by the doing of one.
+//!   A success forgives nothing, or whoever has one account could guess at all others for ever.
+//! - `now` is an argument, in seconds that never go back.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+
+use crate::{AddressClass, Peer};
+
+/// Sources that share one row of the table: enough that whoever wants to push one out has to know
+/// which others fall into the same row, which a random key hides.
+const WAYS: usize = 8;
+/// Rows of the table. With [`WAYS`] it remembers 32768 sources, in 1 MiB.
+const ROWS: usize = 4096;
+/// Bits of an IPv6 address that name a customer: whoever has one such network has 2^64 addresses.
+const V6_CUSTOMER_BITS: u32 = 64;
+
+/// When failures shut a source out, and for how long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BanPolicy {
+    /// Failures before a source is shut out; 0 = never.
+    pub after: u32,
+    /// Seconds for which it is, and after which failures are forgotten.
+    pub secs: u32,
+}
+
+/// Where log-ins come from, as far as bans tell sources apart.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Source {
+    /// One IPv4 address.
+    V4(u32),
+    /// One IPv6 network of 64 bits.
+    V6(u64),
+    /// One user of this host.
+    Uid(u32),
+}
+
+impl Source {
+    /// The source that a peer belongs to; `None` = one that is never shut out.
+    #[must_use]
+    pub fn of(peer: &Peer) -> Option<Self> {
+        match (peer.address(), peer.owner()) {
+            (Some(address), _) if AddressClass::of(address) == AddressClass::Loopback => None,
+            (Some(IpAddr::V4(address)), _) => Some(Self::V4(address.to_bits())),
+            (Some(IpAddr::V6(address)), _) => {
+                // The upper half fits.
+                u64::try_from(address.to_bits() >> V6_CUSTOMER_BITS).ok().map(Self::V6)
+            }
+            (None, owner) => owner.map(|owner| Self::Uid(owner.uid)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    source: Source,
+    /// In a row, none of them forgotten.
+    failures: u32,
+    /// When the last one was.
+    last: u32,
+    /// Shut out until this second; 0 = not.
+    until: u32,
+}
+
+/// The table. One for a server, behind a lock: it is asked once for each connection and log-in.
+#[derive(Debug)]
+pub struct Bans {
+    policy: BanPolicy,
+    rows: Box<[[Option<Seen>; WAYS]]>,
+    hasher: RandomState,
+}
+
+impl Bans {
+    /// An empty table.
+    #[must_use]
+    pub fn new(policy: BanPolicy) -> Self {
+        let rows = vec![[None; WAYS]; ROWS].into_boxed_slice();
+        Self { policy, rows, hasher: RandomState::new() }
+    }
+
+    /// Whether the source is shut out.
+    #[must_use]
+    pub fn is_banned(&self, source: Source, now: u32) -> bool {
+        let row = self.rows.get(self.row(source)).map_or(&[] as &[_], |row| row);
+        row.iter().flatten().any(|seen| seen.source == source && seen.until > now)
+    }
+
+    /// Notes a failed log-in; whether it was the one that shuts the source out.
+    pub fn failed(&mut self, source: Source, now: u32) -> bool {
+        let BanPolicy { after, secs } = self.policy;
+        if after == 0 {
+            return false;
+        }
+        let at = self.row(source);
+        let Some(row) = self.rows.get_mut(at) else { return false };
+        let Some(place) = place(row, source, now) else { return false };
+        let known = place.filter(|seen| seen.source == source);
+        let known = known.filter(|seen| now.saturating_sub(seen.last) <= secs);
+        let mut seen = known.unwrap_or(Seen { source, failures: 0, last: now, until: 0 });
+        seen.failures = seen.failures.saturating_add(1);
+        seen.last = now;
+        let shuts_out = seen.failures >= after && seen.until <= now;
+        if shuts_out {
+            seen.until = now.saturating_add(secs);
+            seen.failures = 0;
+        }
+        *place = Some(seen);
+        shuts_out
+    }
+
+    /// How many sources are shut out.
+    #[must_use]
+    pub fn count(&self, now: u32) -> usize {
+        self.rows.iter().flatten().flatten().filter(|seen| seen.until > now).count()
+    }
+
+    /// Other rules from now on. Who is shut out stays so for as long as was said then.
+    pub fn set_policy(&mut self, policy: BanPolicy) {
+        self.policy = policy;
+    }
+
+    fn row(&self, source: Source) -> usize {
+        usize::try_from(self.hasher.hash_one(source) % ROWS as u64).unwrap_or(0)
+    }
+}
+
+/// Where the source is, or else the place that is worth least.
+fn place(row: &mut [Option<Seen>], source: Source, now: u32) -> Option<&mut Option<Seen>> {
+    row.iter_mut().min_by_key(|place| match place {
+        Some(seen) if seen.source == source => (0, 0),
+        None => (1, 0),
+        Some(seen) if seen.until <= now => (2, seen.last),
+        Some(seen) => (3, seen.until),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Owner;
+
+    const POLICY: BanPolicy = BanPolicy { after: 3, secs: 60 };
+
+    fn source(address: &str) -> Option<Source> {
+        Source::of(&Peer::tcp(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_third_failure_shuts_out_for_a_time() {
+        let mut bans = Bans::new(POLICY);
+        let peer = source("203.0.113.7").unwrap();
+        assert_eq!([bans.failed(peer, 10), bans.failed(peer, 11)], [false, false]);
+        assert!(!bans.is_banned(peer, 11));
+        assert!(bans.failed(peer, 12), "said once, when it begins");
+        assert!(!bans.failed(peer, 12), "an attempt under way adds nothing");
+        assert!(bans.is_banned(peer, 71) && bans.count(71) == 1);
+        assert!(!bans.is_banned(peer, 72) && bans.count(72) == 0, "it ends");
+        assert!(!bans.is_banned(source("203.0.113.8").unwrap(), 12), "the neighbour may");
+        assert!(!bans.failed(peer, 80), "counting starts anew");
+    }
+
+    #[test]
+    fn failures_are_forgotten_after_the_same_time() {
+        let mut bans = Bans::new(POLICY);
+        let peer = source("203.0.113.7").unwrap();
+        let failures = [0, 50, 111, 160, 161].map(|now| bans.failed(peer, now));
+        assert_eq!(failures, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn none_is_shut_out_if_that_is_off() {
+        let mut bans = Bans::new(BanPolicy { after: 0, secs: 60 });
+        let peer = source("203.0.113.7").unwrap();
+        assert!((0..1000).all(|now| !bans.failed(peer, now)));
+    }
+
+    #[test]
+    fn sources_are_addresses_networks_and_users() {
+        assert_eq!(source("127.0.0.1"), None);
+        assert_eq!(source("::1"), None);
+        assert_eq!(source("::ffff:127.8.8.8"), None);
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:0:0:2"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        let unix = Source::of(&Peer::unix(Owner { uid: 1000, gid: 5 }));
+        assert_eq!(unix, Some(Source::Uid(1000)));
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_bans() {
+        let mut bans = Bans::new(POLICY);
+        let guesser = source("203.0.113.7").unwrap();
+        for _ in 0..3 {
+            bans.failed(guesser, 1);
+        }
+        for other in 0..(4 * ROWS * WAYS) as u32 {
+            bans.failed(Source::V4(other), 2);
+        }
+        assert!(bans.is_banned(guesser, 3), "a flood of others does not push it out");
+        let held: usize = bans.rows.iter().map(|row| row.iter().flatten().count()).sum();
+        assert!(held <= ROWS * WAYS);
+    }
+}
