@@ -28,6 +28,7 @@ pub mod binary;
 pub mod command;
 pub mod decoder;
 mod encode;
+pub mod glance;
 pub mod key;
 pub mod limits;
 pub mod meta;
