@@ -101,6 +101,8 @@ pub struct MetaFlags<'b> {
     tokens: &'b [u8],
     /// `q`
     pub quiet: bool,
+    /// `c`: the reply shows the cas unique.
+    pub cas: bool,
     /// `O`, without its letter.
     pub opaque: Option<&'b [u8]>,
     /// `C`

@@ -3,6 +3,8 @@
 //! Invariants:
 //! - Between turns an idle connection holds no buffer: it reads into and answers from buffers that
 //!   its thread lends.
+//! - What is received in a turn is executed in that turn: the connections of a batch are read first,
+//!   one after the other, and executed then, so that looking ahead sees them all.
 //! - Nothing is read while replies wait to be sent, so a peer that does not read holds at most one
 //!   full output and the input it had sent before.
 //! - What is held between turns is accounted for in the registry, under one bound for all.
@@ -21,8 +23,11 @@ use zeroize::Zeroize as _;
 use crate::{
     auth::{Attempt, Outcome},
     counters::Counter,
-    dispatch::Turn,
-    limits::{ALONE_REFILLS_MAX, LOGIN_SECS, WRITE_PIECES_MAX, WRITE_STALL_SECS},
+    dispatch::{
+        Turn,
+        ahead::{Ahead, Piece, Place},
+    },
+    limits::{LOGIN_SECS, WRITE_PIECES_MAX, WRITE_STALL_SECS},
     output::Output,
     refusals,
     registry::{Registered, State},
@@ -44,15 +49,15 @@ pub(crate) struct Arrival {
     pub registered: Registered,
 }
 
-/// Buffers that a thread lends to the connection whose turn it is.
+/// What a thread lends to the connection whose turn it is.
 #[derive(Debug)]
 pub(crate) struct Lent<'l> {
-    /// Where to read.
-    pub scratch: &'l mut [u8],
     /// Where to answer; empty between connections.
     pub out: &'l mut Output,
-    /// No other connection waits for its turn: the budget need not end this one's.
-    pub alone: bool,
+    /// How often the budget of commands may be filled again.
+    pub refills: u32,
+    /// Set when what was received has to be wiped.
+    pub secret: bool,
 }
 
 /// What is to be done with a connection after its turn.
@@ -120,28 +125,33 @@ impl Connection {
         self.stream.as_fd()
     }
 
-    /// The socket is readable: reads once and executes what came.
-    pub(crate) fn readable(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
+    /// The socket is readable: reads once, into `room`.
+    ///
+    /// # Errors
+    /// When there is nothing to execute: what is to be done instead.
+    pub(crate) fn receive(&mut self, turn: &Turn<'_>, room: &mut [u8]) -> Result<usize, Fate> {
         if !self.unsent.is_empty() {
             // Only a hang-up is reported while replies wait: the peer will never read them.
-            return Fate::Close;
+            return Err(Fate::Close);
         }
-        match self.stream.read(lent.scratch) {
-            Ok(0) => Fate::Close,
+        match self.stream.read(room) {
+            Ok(0) => Err(Fate::Close),
             Ok(length) => {
                 turn.counters.add(Counter::BytesRead, length as u64);
-                let lent_bytes = lent.scratch.get(..length).unwrap_or_default();
-                let fate = self.received(turn, lent_bytes, lent.out, lent.alone);
-                if self.session.took_secret() {
-                    lent.scratch.get_mut(..length).unwrap_or_default().zeroize();
-                }
-                fate
+                Ok(length)
             }
-            Err(error) => match Trouble::of(&error) {
+            Err(error) => Err(match Trouble::of(&error) {
                 Trouble::WouldBlock | Trouble::Interrupted => Fate::Await,
                 _ => Fate::Close,
-            },
+            }),
         }
+    }
+
+    /// What bytes that it receives now begin with. Those of a command that was begun before can be
+    /// read only behind what is there of it.
+    #[must_use]
+    pub(crate) fn place(&self) -> Place {
+        if self.inbox.is_empty() { self.session.place() } else { Place::Elsewhere }
     }
 
     /// The socket is writable: sends what waited, then goes on with what was received before.
@@ -162,7 +172,7 @@ impl Connection {
 
     /// Goes on with what was received before.
     pub(crate) fn again(&mut self, turn: &Turn<'_>, lent: &mut Lent<'_>) -> Fate {
-        self.received(turn, &[], lent.out, lent.alone)
+        self.received(turn, &[], lent)
     }
 
     /// The outcome of a log-in is known: answers, now or later, and goes on.
@@ -194,25 +204,27 @@ impl Connection {
         self.session.is_due(turn)
     }
 
-    /// Bytes have come: executes what is complete, sends the replies, keeps the rest.
-    fn received(&mut self, turn: &Turn<'_>, lent: &[u8], out: &mut Output, alone: bool) -> Fate {
+    /// These bytes were received: executes what is complete, sends the replies, keeps the rest.
+    pub(crate) fn received(&mut self, turn: &Turn<'_>, fresh: &[u8], lent: &mut Lent<'_>) -> Fate {
         let fate = if self.inbox.is_empty() {
-            let (used, fate) = self.execute(turn, lent, out, alone);
+            let (used, fate) = self.execute(turn, fresh, lent);
             if fate != Fate::Close {
-                self.inbox.extend_from_slice(lent.get(used..).unwrap_or_default());
+                self.inbox.extend_from_slice(fresh.get(used..).unwrap_or_default());
             }
             fate
         } else {
             let mut inbox = std::mem::take(&mut self.inbox);
-            if !lent.is_empty() {
+            if !fresh.is_empty() {
                 inbox.drain(..self.used.min(inbox.len()));
-                inbox.extend_from_slice(lent);
+                inbox.extend_from_slice(fresh);
                 self.used = 0;
             }
             let unread = inbox.get(self.used..).unwrap_or_default();
-            let (used, fate) = self.execute(turn, unread, out, alone);
+            let whole = [Piece { start: 0, end: unread.len(), place: self.session.place() }];
+            let ahead = Ahead::new(unread, &whole);
+            let (used, fate) = self.execute(&turn.with(&ahead), unread, lent);
             self.used += used;
-            if self.session.took_secret() {
+            if self.session.has_secret() {
                 inbox.get_mut(..self.used).unwrap_or_default().zeroize();
             }
             if self.used < inbox.len() {
@@ -222,21 +234,17 @@ impl Connection {
             }
             fate
         };
+        lent.secret |= self.session.took_secret();
         self.settle(turn, fate)
     }
 
     /// Executes and sends in turn until the input, the budget or the socket's room is used up.
-    fn execute(
-        &mut self,
-        turn: &Turn<'_>,
-        unread: &[u8],
-        out: &mut Output,
-        alone: bool,
-    ) -> (usize, Fate) {
+    fn execute(&mut self, turn: &Turn<'_>, unread: &[u8], lent: &mut Lent<'_>) -> (usize, Fate) {
+        let Lent { out, refills, .. } = lent;
+        let mut refills = *refills;
         let mut used = 0;
         let reqs_per_event = turn.instance.config.reqs_per_event;
         let mut budget = reqs_per_event;
-        let mut refills = if alone { ALONE_REFILLS_MAX } else { 0 };
         let facts = self.registered.facts();
         facts.set_state(State::ParseCmd);
         if !unread.is_empty() {
@@ -261,7 +269,7 @@ impl Connection {
             }
             if !out.is_empty() {
                 // The socket is full: the replies become this connection's own.
-                std::mem::swap(&mut self.unsent, out);
+                self.unsent = out.take_unsent();
                 self.sent_at = turn.now;
                 break Fate::AwaitWritable;
             }

@@ -18,7 +18,10 @@ use kannuki_sys::socket::{Datagram, Received, Trouble};
 
 use crate::{
     counters::Counter,
-    dispatch::Turn,
+    dispatch::{
+        Turn,
+        ahead::{Ahead, Piece},
+    },
     limits::{DATAGRAM_REPLY_BYTES_MAX, DATAGRAMS_PER_TURN},
     output::Output,
     refusals,
@@ -80,7 +83,9 @@ impl DatagramDoor {
         // No reply that is larger than this will be sent: it need not be made.
         let trusted = turn.rules.replies.trusts(received.from.ip());
         let bytes_max = if trusted { DATAGRAM_REPLY_BYTES_MAX } else { received.bytes };
-        if !converse(&mut session, turn, request, bytes_max, out) {
+        let whole = [Piece { start: 0, end: request.len(), place: session.place() }];
+        let ahead = Ahead::new(request, &whole);
+        if !converse(&mut session, &turn.with(&ahead), request, bytes_max, out) {
             return turn.counters.add(Counter::DatagramsDropped, 1);
         }
         self.reply(turn, request_id, received, out);

@@ -44,18 +44,34 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Milliseconds between two attempts to accept again, once the limit of connections was reached.
 pub(crate) const ACCEPT_RETRY_MILLIS: u64 = 10;
 
-/// Keys of a multi-get that are hashed and prefetched together: enough to hide a cache miss behind
-/// the others, few enough to be still near when their turn comes.
-pub(crate) const PREPARE_KEYS: usize = 32;
+/// Bytes that the connections of one batch may have sent together: two full reads, so that every
+/// connection is offered a full one.
+pub(crate) const BATCH_BYTES: usize = 2 * READ_BYTES;
 
-/// Batches of [`PREPARE_KEYS`] that a list of keys gets before it counts as another command under
-/// `-R`: a list of a hundred thousand keys does not make others wait for all of them.
-pub(crate) const PREPARES_PER_STEP: usize = 8;
+/// Connections whose commands are executed as one batch. More would not look further ahead, see
+/// [`AHEAD_KEYS`], only let the bytes of the first grow cold.
+pub(crate) const BATCH_CONNECTIONS: usize = 64;
 
-/// Times that the budget of `-R` is filled again within a turn while nobody else waits: a whole
-/// read of short commands is answered by one send, and whoever comes meanwhile waits a millisecond
-/// or two, not for the end of a dump.
-pub(crate) const ALONE_REFILLS_MAX: u32 = 64;
+/// Keys that one step of looking ahead adds: as many cache misses as a processor has under way at
+/// once, about.
+pub(crate) const AHEAD_STEP_KEYS: usize = 16;
+
+/// Keys that are looked at before they are asked for: one step each for its part of the index, its
+/// bucket and its item, and one that is being asked for.
+pub(crate) const AHEAD_KEYS: usize = 4 * AHEAD_STEP_KEYS;
+
+/// Foreseen keys among which one that is asked for is looked up: more were not asked for only
+/// where many commands in a row were refused.
+pub(crate) const AHEAD_STRAY_KEYS: usize = 4;
+
+/// Keys of a list that count as one command under `-R`, so that a list of a hundred thousand keys
+/// does not make others wait for all of them.
+pub(crate) const KEYS_PER_STEP: usize = 256;
+
+/// Times that the budget of `-R` is filled again in one turn, for all its connections together: a
+/// whole read of short commands is answered by one send, and whoever comes meanwhile waits a
+/// millisecond or two, not for the end of a dump.
+pub(crate) const TURN_REFILLS_MAX: u32 = 64;
 
 /// Items looked at in one step of a dump, so that a shard's lock is held for microseconds.
 pub(crate) const DUMP_ITEMS_PER_STEP: usize = 128;
@@ -135,3 +151,4 @@ pub(crate) const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
 
 const _: () = assert!(CHAIN_COPY_BYTES_MAX < OUTPUT_BYTES_HIGH);
 const _: () = assert!(OUTPUT_BYTES_HIGH <= OUTPUT_KEEP_BYTES);
+const _: () = assert!(AHEAD_STRAY_KEYS <= AHEAD_KEYS);

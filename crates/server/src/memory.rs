@@ -39,4 +39,8 @@ impl Blocks for Pages {
     fn prefetch(&self, bytes: &[u8]) {
         memory::prefetch(bytes);
     }
+
+    fn prefetch_value<T>(&self, value: &T) {
+        memory::prefetch(value);
+    }
 }

@@ -122,6 +122,43 @@ impl Output {
         }
     }
 
+    /// Takes what is unsent out, in buffers of its own size.
+    #[must_use]
+    pub(crate) fn take_unsent(&mut self) -> Self {
+        let mut unsent = Self::default();
+        let plain_sent = if self.chains.is_empty() { self.sent } else { 0 };
+        unsent.bytes.reserve_exact(self.bytes.len().saturating_sub(plain_sent));
+        // Where in the stream the next plain byte or chain begins.
+        let (mut at, mut plain) = (0, 0);
+        for shared in self.chains.drain(..) {
+            unsent.append_plain(
+                self.bytes.get(plain..shared.at).unwrap_or_default(),
+                at,
+                self.sent,
+            );
+            at += shared.at - plain;
+            plain = shared.at;
+            let length = shared.chain.len() as usize;
+            if at + length > self.sent {
+                // Of all pieces only the first can be partly sent.
+                unsent.sent += self.sent.saturating_sub(at);
+                unsent.chain_bytes += length;
+                unsent.chains.push(Shared { at: unsent.bytes.len(), chain: shared.chain });
+            }
+            at += length;
+        }
+        unsent.append_plain(self.bytes.get(plain..).unwrap_or_default(), at, self.sent);
+        unsent.bytes.shrink_to_fit();
+        self.clear();
+        unsent
+    }
+
+    /// Appends what of these bytes, `at` in the stream, is not among the first `sent`.
+    fn append_plain(&mut self, bytes: &[u8], at: usize, sent: usize) {
+        let bytes = bytes.get(sent.saturating_sub(at)..).unwrap_or_default();
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Forgets everything; keeps a bounded capacity.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
@@ -157,7 +194,44 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use kannuki_store::{
+        face::{StoreConfig, Write, WriteMode},
+        time::{Expiry, Now},
+    };
+
     use super::*;
+    use crate::memory::{Pages, Store};
+
+    /// A value that the store shares.
+    fn chain_of(bytes: usize) -> Chain {
+        let settings = StoreConfig {
+            memory_bytes: 8 << 20,
+            item_bytes_max: 1 << 20,
+            evict: true,
+            cas: true,
+            threads: 1,
+            seed: [0; 16],
+        };
+        let store = Store::new(settings, Pages).unwrap();
+        let now = Now(1);
+        let how = Write {
+            mode: WriteMode::Set,
+            flags: 0,
+            expiry: Expiry::NEVER,
+            compare: None,
+            accept_stale: false,
+            new_cas: None,
+            vivify: None,
+            binary_key: false,
+        };
+        let value: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        store.write(store.hashed(b"k"), now, &how, &value);
+        let shown = store.peek(store.hashed(b"k"), now, |hit| match hit.value {
+            Value::Chain(chain) => Some(chain.clone()),
+            Value::Inline(_) => None,
+        });
+        shown.unwrap().unwrap()
+    }
 
     fn sent_by(output: &mut Output, step: usize) -> Vec<u8> {
         let mut wire = Vec::new();
@@ -194,5 +268,46 @@ mod tests {
         output.advance(usize::MAX - OUTPUT_KEEP_BYTES * 8);
         assert!(output.is_empty());
         assert!(output.held() <= OUTPUT_KEEP_BYTES as u64);
+    }
+
+    /// A connection that waits for its peer keeps what it has to send, not the room that its
+    /// thread has for the answers of others.
+    #[test]
+    fn what_is_unsent_is_kept_in_buffers_of_its_own_size() {
+        for sent in 0..18 {
+            let mut output = Output::default();
+            output.bytes().reserve(OUTPUT_KEEP_BYTES);
+            output.bytes().extend_from_slice(b"VALUE a 0 3\r\nabc\r\n");
+            output.advance(sent);
+            let room = output.held();
+            let unsent = output.take_unsent();
+            assert_eq!(unsent.to_vec(), &b"VALUE a 0 3\r\nabc\r\n"[sent..]);
+            assert_eq!(unsent.held(), 18 - sent as u64);
+            assert!(output.is_empty() && output.held() == room, "the thread keeps its own");
+        }
+    }
+
+    /// The same for values that are shared: whatever was sent of the stream, the rest is whole.
+    #[test]
+    fn shared_values_are_taken_along() {
+        let chain = chain_of(100_000);
+        let whole = || {
+            let mut output = Output::default();
+            output.bytes().extend_from_slice(b"head");
+            output.push_value(&Value::Chain(&chain));
+            output.bytes().extend_from_slice(b"between");
+            output.push_value(&Value::Chain(&chain));
+            output.push_value(&Value::Chain(&chain));
+            output.bytes().extend_from_slice(b"end");
+            output
+        };
+        let stream = sent_by(&mut whole(), 1000);
+        for sent in (0..stream.len()).step_by(997).chain([3, 4, 5]) {
+            let mut output = whole();
+            output.advance(sent);
+            let mut unsent = output.take_unsent();
+            assert!(output.is_empty());
+            assert_eq!(sent_by(&mut unsent, 1000), &stream[sent..], "{sent}");
+        }
     }
 }

@@ -10,11 +10,12 @@
 //!   for it.
 #![deny(clippy::indexing_slicing)]
 
-use kannuki_guard::{Access, Denial};
+use kannuki_guard::{Access, Denial, Permit, action};
 use kannuki_protocol::{
     Command, Decoder, Dialect, Event,
     binary::{Binary, BinaryVerb},
     command::{Admin, AdminVerb, Get, Keys, LruCrawler, Stats},
+    limits::KEY_BYTES_MAX,
     violation::Fault,
 };
 
@@ -22,12 +23,13 @@ use crate::{
     auth::{Attempt, Identity, Outcome},
     config::LoginConfig,
     counters::Counter,
-    dispatch::{Payload, Turn, admin, binary, classic, classic::Listing, meta},
+    dispatch::{Payload, Turn, admin, ahead::Place, binary, classic, classic::Listing, meta},
     dump::{self, Dump},
     limits::LOGGED_BYTES_MAX,
     login::{self, After, Asked, Gathering, Login, Pending, Way},
     memory::Reservation,
     output::Output,
+    prefixes::Tally,
     refusals,
 };
 
@@ -234,6 +236,12 @@ impl Session {
         self.lacks_login(turn) && !self.is_held()
     }
 
+    /// Whether [`Self::took_secret`] will say so.
+    #[must_use]
+    pub(crate) const fn has_secret(&self) -> bool {
+        self.secret
+    }
+
     /// Whether a log-in passed through the buffers since the last call, so that they have to be
     /// wiped.
     #[must_use]
@@ -249,6 +257,16 @@ impl Session {
     #[must_use]
     pub(crate) const fn is_between_commands(&self) -> bool {
         matches!(self.stage, Stage::Commands)
+    }
+
+    /// What the unread bytes begin with.
+    #[must_use]
+    pub(crate) const fn place(&self) -> Place {
+        match self.stage {
+            Stage::Commands if !self.decoder.in_data() => Place::Command,
+            Stage::Keys { rest, .. } => Place::Keys(rest),
+            _ => Place::Elsewhere,
+        }
     }
 
     /// Whether a value is arriving.
@@ -435,14 +453,18 @@ impl Session {
         after: &[u8],
         out: &mut Output,
     ) -> usize {
-        if !allowed(turn, &self.access, command, out.bytes()) {
+        let mut room = [0; KEY_BYTES_MAX];
+        let Some(permit) = allowed(turn, &self.access, command, &mut room, out.bytes()) else {
             self.decoder.discard_data();
             return 0;
+        };
+        if let Some(key) = permit.key().filter(|_| !matches!(command, Command::Meta(_))) {
+            turn.instance.prefixes.count(key, Tally::Set);
         }
         let length = command.data_len().unwrap_or(0) as usize;
         let terminator = if matches!(command, Command::Binary(_)) { 0 } else { 2 };
         if after.len() < length + terminator {
-            match reserve(turn, &self.access, command, out.bytes()) {
+            match reserve(turn, permit, command, out.bytes()) {
                 Some(reservation) => {
                     self.stage = Stage::Block(Box::new(Block { head: head.into(), reservation }));
                 }
@@ -453,7 +475,7 @@ impl Session {
         let decoded = self.decoder.decode(after);
         match decoded.event {
             Event::Data { piece, last: true } => {
-                store(turn, &self.access, command, Payload::Whole(piece), out);
+                store(turn, permit, command, Payload::Whole(piece), out);
             }
             Event::Violation(violation) => {
                 refusals::count_fault(turn.counters, violation.fault);
@@ -490,8 +512,12 @@ impl Session {
             _ => return None,
         };
         let Block { head, reservation } = *block;
-        if let Event::Command(command) = decoder_of(&head).decode(&head).event {
-            store(turn, &self.access, &command, Payload::Gathered(reservation), out);
+        let Event::Command(command) = decoder_of(&head).decode(&head).event else { return None };
+        // The block took its time, and the first permit went into the reservation: under rules that
+        // changed meanwhile this may be another answer.
+        let mut room = [0; KEY_BYTES_MAX];
+        if let Some(permit) = allowed(turn, &self.access, &command, &mut room, out.bytes()) {
+            store(turn, permit, &command, Payload::Gathered(reservation), out);
         }
         None
     }
@@ -673,49 +699,47 @@ fn decoder_of(head: &[u8]) -> Decoder {
     Decoder::new(if binary { Dialect::Binary } else { Dialect::Text })
 }
 
-/// Asks the guard before the payload is accepted; a refusal has been answered.
-fn allowed(turn: &Turn<'_>, access: &Access, command: &Command<'_>, out: &mut Vec<u8>) -> bool {
+/// Asks the guard whether a value may come; `None`: refused and answered.
+fn allowed<'r>(
+    turn: &Turn<'_>,
+    access: &Access,
+    command: &Command<'r>,
+    room: &'r mut [u8; KEY_BYTES_MAX],
+    out: &mut Vec<u8>,
+) -> Option<Permit<'r, action::Write>> {
     match command {
-        Command::Set(set) => match classic::set_allowed(turn, access, set) {
-            Ok(()) => true,
-            Err(denial) => {
-                if !set.noreply {
-                    classic::deny(&denial, out);
-                }
-                false
-            }
-        },
-        Command::Meta(asked) => meta::set_allowed(turn, access, asked, out),
+        Command::Set(set) => classic::set_allowed(turn, access, set, out),
+        Command::Meta(asked) => meta::set_allowed(turn, access, asked, room, out),
         Command::Binary(asked) => binary::set_allowed(turn, access, asked, out),
-        _ => false,
+        _ => None,
     }
 }
 
 fn reserve(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     command: &Command<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Reservation> {
     match command {
-        Command::Set(set) => classic::set_reserve(turn, access, set, out),
-        Command::Meta(asked) => meta::set_reserve(turn, access, asked, out),
-        Command::Binary(asked) => binary::set_reserve(turn, access, asked, out),
+        Command::Set(set) => classic::set_reserve(turn, permit, set, out),
+        Command::Meta(asked) => meta::set_reserve(turn, permit, asked, out),
+        Command::Binary(asked) => binary::set_reserve(turn, permit, asked, out),
         _ => None,
     }
 }
 
 fn store(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     command: &Command<'_>,
     payload: Payload<'_>,
     out: &mut Output,
 ) {
     match command {
-        Command::Set(set) => classic::set(turn, access, set, payload, out.bytes()),
-        Command::Meta(asked) => meta::set(turn, access, asked, payload, out.bytes()),
-        Command::Binary(asked) => binary::set(turn, access, asked, payload, out.bytes()),
+        Command::Set(set) => classic::set(turn, permit, set, payload, out.bytes()),
+        Command::Meta(asked) => meta::set(turn, permit, asked, payload, out.bytes()),
+        Command::Binary(asked) => binary::set(turn, permit, asked, payload, out.bytes()),
         _ => {}
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     auth::{Authority, Outcome},
     clock::Clock,
     config::{Config, Echo, LoginConfig},
-    dispatch::{Executor, Turn},
+    dispatch::{
+        Executor, Turn,
+        ahead::{Ahead, Piece},
+    },
     instance::{Instance, Parts, Rules},
     log::LogConfig,
     memory::{Pages, Store},
@@ -130,13 +133,16 @@ impl Simulation {
         let mut answer = Vec::new();
         let Some(counters) = self.instance.board.of_thread(0) else { return answer };
         let (instance, rules) = (&self.instance, &*self.rules);
-        let turn =
-            Turn { instance, rules, counters, now: self.instance.clock.now(), verbose: false };
+        let now = self.instance.clock.now();
+        let turn = Turn { instance, rules, counters, now, verbose: false, ahead: None };
         let mut out = Output::default();
         peer.inbox.extend_from_slice(bytes);
         while !peer.closed {
             let mut budget = self.instance.config.reqs_per_event;
-            let progress = peer.session.advance(&turn, &peer.inbox, &mut budget, &mut out);
+            let whole = [Piece { start: 0, end: peer.inbox.len(), place: peer.session.place() }];
+            let ahead = Ahead::new(&peer.inbox, &whole);
+            let foreseeing = turn.with(&ahead);
+            let progress = peer.session.advance(&foreseeing, &peer.inbox, &mut budget, &mut out);
             peer.inbox.drain(..progress.used.min(peer.inbox.len()));
             answer.extend_from_slice(&out.to_vec());
             out.clear();
@@ -214,6 +220,9 @@ fn config() -> Config {
 
 #[cfg(test)]
 mod tests {
+    use kannuki_guard::{
+        Action, ActionSet, Effect, Keys, Rule, Rules as Ruling, Who, udp::ReplyBudget,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -264,6 +273,16 @@ mod tests {
         b"watch\r\n",
         b"shutdown\r\n",
     ];
+
+    impl Simulation {
+        /// From now on this rule decides.
+        fn judge_by(&mut self, rule: Rule) {
+            let rules = Ruling::new([rule]).unwrap();
+            let guard = self.rules.guard.successor(Policy { rules, ..Policy::default() });
+            let replies = ReplyBudget::new(NetworkList::default());
+            self.rules = std::sync::Arc::new(Rules { guard, replies });
+        }
+    }
 
     fn talk(chunks: impl Iterator<Item = Vec<u8>>) -> (Vec<u8>, bool) {
         let simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
@@ -363,5 +382,62 @@ mod tests {
         assert_eq!(simulation.feed(&mut peer, b"get a\r\n"), b"VALUE a 0 1\r\nx\r\nEND\r\n");
         simulation.pass(Duration::from_secs(1));
         assert_eq!(simulation.feed(&mut peer, b"get a\r\n"), b"END\r\n");
+    }
+
+    fn curr_items(simulation: &Simulation, peer: &mut SimulatedPeer) -> u64 {
+        let stats = String::from_utf8(simulation.feed(peer, b"stats\r\n")).unwrap();
+        let line = stats.lines().find_map(|line| line.strip_prefix("STAT curr_items "));
+        line.unwrap().parse().unwrap()
+    }
+
+    /// Items that eviction moves cost eight bytes more once somebody may know their cas unique.
+    /// Replies that do not show it must not cost them.
+    #[test]
+    fn more_items_fit_while_nobody_is_shown_a_cas_unique() {
+        const SMALL_BYTES: u64 = 1024 * 1024;
+        let held = |set: &str, get: &str| {
+            let simulation = Simulation::new(SMALL_BYTES, ITEM_BYTES_MAX / 16).unwrap();
+            let mut peer = simulation.connect().unwrap();
+            for first in (0..50_000).step_by(20) {
+                // Each is used once, so it is moved instead of thrown out, once.
+                let numbers = (first..first + 20).map(|number| number.to_string());
+                let script: String = numbers
+                    .flat_map(|number| [set, get].map(|line| line.replace('#', &number)))
+                    .collect();
+                simulation.feed(&mut peer, script.as_bytes());
+            }
+            curr_items(&simulation, &mut peer)
+        };
+        let hidden = held("set # 0 0 1 noreply\r\nx\r\n", "get #\r\n");
+        let meta = held("ms # 1 q\r\nx\r\n", "mg # v q\r\n");
+        assert_eq!(hidden, meta);
+        let shown = held("set # 0 0 1 noreply\r\nx\r\n", "gets #\r\n");
+        let meta = held("ms # 1 c\r\nx\r\n", "mg # v q\r\n");
+        for shown in [shown, meta] {
+            assert!(shown + shown / 10 < hidden, "{hidden} hidden, {shown} shown");
+        }
+    }
+
+    /// The block of a permitted `set` may arrive much later, under other rules.
+    #[test]
+    fn a_value_that_ends_under_stricter_rules_is_not_stored() {
+        for last in [&b"lue\r\n"[..], b"lue\r\nversion\r\n"] {
+            let mut simulation = Simulation::new(MEMORY_BYTES, ITEM_BYTES_MAX).unwrap();
+            let mut peer = simulation.connect().unwrap();
+            assert_eq!(simulation.feed(&mut peer, b"set k 0 0 5\r\nva"), b"");
+            simulation.judge_by(Rule {
+                who: Who::anyone(),
+                actions: ActionSet::NONE.with(Action::Write),
+                keys: Keys::Every,
+                effect: Effect::Deny,
+            });
+            let answer = simulation.feed(&mut peer, last);
+            assert!(answer.starts_with(b"CLIENT_ERROR access denied\r\n"), "{answer:?}");
+            assert_eq!(simulation.feed(&mut peer, b"get k\r\n"), b"END\r\n");
+            assert_eq!(
+                simulation.feed(&mut peer, b"set k 0 0 1\r\nx\r\nmn\r\n"),
+                [&b"CLIENT_ERROR access denied\r\n"[..], b"MN\r\n"].concat()
+            );
+        }
     }
 }

@@ -3,6 +3,9 @@
 //! Invariants:
 //! - A token names a slot and its generation, so an event for a connection that is gone is dropped.
 //! - A connection whose budget is used up waits behind all that were ready with it.
+//! - A turn reads from ready connections into one buffer, one behind the other, and executes them
+//!   in that order when all were read or the batch is full. A batch keeps tokens and places of
+//!   bytes, nothing of what they say.
 
 use std::{
     collections::VecDeque,
@@ -14,15 +17,19 @@ use std::{
 use kannuki_guard::Peer;
 use kannuki_store::time::Now;
 use kannuki_sys::poller::{Events, Interest, Poller, Readiness, Waker};
+use zeroize::Zeroize as _;
 
 use crate::{
     auth::{Attempt, Outcome, authority::Waiting},
     connection::{Arrival, Connection, Fate, Lent},
     counters::Counters,
     datagram::DatagramDoor,
-    dispatch::Turn,
+    dispatch::{
+        Turn,
+        ahead::{Ahead, Piece, Place},
+    },
     instance::{Instance, Rules},
-    limits::{DRAIN_SECS, READ_BYTES},
+    limits::{BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, READ_BYTES, TURN_REFILLS_MAX},
     output::Output,
 };
 
@@ -102,6 +109,53 @@ struct Slot {
     generation: u32,
     connection: Option<Connection>,
     interest: Interest,
+    /// It is among those that go on without waiting for an event.
+    again: bool,
+}
+
+/// Connections that were read from and are still to be executed: `pieces[i]` of `bytes` is what
+/// `tokens[i]` sent.
+#[derive(Default)]
+struct Batch {
+    tokens: Vec<u64>,
+    pieces: Vec<Piece>,
+    bytes: Box<[u8]>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            tokens: Vec::with_capacity(BATCH_CONNECTIONS),
+            pieces: Vec::with_capacity(BATCH_CONNECTIONS),
+            bytes: vec![0; BATCH_BYTES].into_boxed_slice(),
+        }
+    }
+
+    /// Where the next connection's bytes begin.
+    fn end(&self) -> usize {
+        self.pieces.last().map_or(0, |piece| piece.end)
+    }
+
+    /// The next connection could not be offered a full read.
+    fn is_full(&self) -> bool {
+        self.tokens.len() == BATCH_CONNECTIONS || self.bytes.len() - self.end() < READ_BYTES
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        let end = self.end();
+        self.bytes.get_mut(end..end + READ_BYTES).unwrap_or_default()
+    }
+
+    fn push(&mut self, token: u64, length: usize, place: Place) {
+        let start = self.end();
+        self.tokens.push(token);
+        self.pieces.push(Piece { start, end: start + length, place });
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.pieces.clear();
+    }
 }
 
 /// One thread's loop.
@@ -115,9 +169,11 @@ pub(crate) struct Worker {
     free: Vec<u32>,
     open: usize,
     again: VecDeque<u64>,
-    /// This turn has one connection to serve.
-    alone: bool,
-    scratch: Box<[u8]>,
+    batch: Batch,
+    /// How often each connection's budget may be filled again in this turn.
+    refills: u32,
+    /// Somebody of the batch has logged in: its bytes have to be wiped.
+    secret: bool,
     out: Output,
     rules: Arc<Rules>,
     swept: Now,
@@ -152,8 +208,9 @@ impl Worker {
             free: Vec::new(),
             open: 0,
             again: VecDeque::new(),
-            alone: false,
-            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            batch: Batch::new(),
+            refills: 0,
+            secret: false,
             out: Output::default(),
             drain_until: None,
         })
@@ -197,9 +254,11 @@ impl Worker {
     fn turn(&mut self, instance: &Instance, counters: &Counters, events: &Events) {
         let rules = Arc::clone(&self.rules);
         let verbose = instance.verbosity() >= VERBOSE;
-        let turn = Turn { instance, rules: &rules, counters, now: instance.clock.now(), verbose };
+        let now = instance.clock.now();
+        let turn = Turn { instance, rules: &rules, counters, now, verbose, ahead: None };
         let waiting = self.again.len();
-        self.alone = events.len() + waiting <= 1;
+        let ready = u32::try_from(events.len() + waiting).unwrap_or(u32::MAX);
+        self.refills = TURN_REFILLS_MAX / ready.max(1);
         for ready in events.iter() {
             match ready.token {
                 WAKER => self.look_around(&turn),
@@ -207,8 +266,12 @@ impl Worker {
                 token => self.ready(&turn, token, ready),
             }
         }
+        self.execute(&turn);
         for _ in 0..waiting {
             if let Some(token) = self.again.pop_front() {
+                if let Some(place) = self.place_mut(token) {
+                    place.again = false;
+                }
                 self.with(&turn, token, Connection::again);
             }
         }
@@ -244,7 +307,12 @@ impl Worker {
     fn settle_in(&mut self, turn: &Turn<'_>, arrival: Arrival) {
         let connection = Connection::new(arrival, turn);
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, connection: None, interest: Interest::NONE });
+            self.slots.push(Slot {
+                generation: 0,
+                connection: None,
+                interest: Interest::NONE,
+                again: false,
+            });
             // The connection limit is a u32, and slots are reused.
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
@@ -257,28 +325,31 @@ impl Worker {
         }
         place.connection = Some(connection);
         place.interest = Interest::READABLE;
+        place.again = false;
         self.open += 1;
     }
 
     fn ready(&mut self, turn: &Turn<'_>, token: u64, ready: Readiness) {
-        if self.waits_for_its_turn(token) {
-            // The peer has hung up. What it sent before is executed first, as if it were there.
+        let Some(place) = self.place_mut(token) else { return };
+        if place.again {
+            // It has commands left over from its last turn, which are executed before more is read,
+            // also if the peer has hung up meanwhile: as if they were executed at once.
+            return;
+        }
+        if place.interest == Interest::NONE {
             return self.hung_up(turn, token);
         }
         if ready.writable {
             self.with(turn, token, Connection::writable);
         } else if ready.readable {
-            self.with(turn, token, Connection::readable);
+            self.receive(turn, token);
         }
     }
 
-    /// Whether the connection has commands left over from its last turn; only a hang-up is reported
-    /// of it, and it is found again when they are done.
-    fn waits_for_its_turn(&self, token: u64) -> bool {
+    /// The place that a token names, if it is still the same connection's.
+    fn place_mut(&mut self, token: u64) -> Option<&mut Slot> {
         let (slot, generation) = parts_of(token);
-        let place = self.slots.get(slot as usize);
-        place
-            .is_some_and(|place| place.generation == generation && place.interest == Interest::NONE)
+        self.slots.get_mut(slot as usize).filter(|place| place.generation == generation)
     }
 
     /// A peer has hung up that awaits the outcome of a log-in: nobody will hear of it.
@@ -291,10 +362,50 @@ impl Worker {
     }
 
     fn door(&mut self, turn: &Turn<'_>, token: u64) {
+        // Its datagrams are read where those of the batch lie.
+        self.execute(turn);
         let door = usize::try_from(token - DOORS).ok().and_then(|door| self.doors.get_mut(door));
         if let Some(door) = door {
-            door.readable(turn, &mut self.scratch, &mut self.out);
+            door.readable(turn, self.batch.room(), &mut self.out);
         }
+    }
+
+    /// Reads from a connection into the batch.
+    fn receive(&mut self, turn: &Turn<'_>, token: u64) {
+        if self.batch.is_full() {
+            self.execute(turn);
+        }
+        let (slot, generation) = parts_of(token);
+        let place = self.slots.get_mut(slot as usize).filter(|at| at.generation == generation);
+        let Some(connection) = place.and_then(|place| place.connection.as_mut()) else { return };
+        let begins = connection.place();
+        match connection.receive(turn, self.batch.room()) {
+            Ok(length) => self.batch.push(token, length, begins),
+            Err(fate) => self.with(turn, token, |_, _, _| fate),
+        }
+    }
+
+    /// Executes the batch.
+    fn execute(&mut self, turn: &Turn<'_>) {
+        if self.batch.tokens.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        {
+            let ahead = Ahead::new(&batch.bytes, &batch.pieces);
+            let turn = turn.with(&ahead);
+            for (&token, piece) in batch.tokens.iter().zip(&batch.pieces) {
+                let fresh = batch.bytes.get(piece.start..piece.end).unwrap_or_default();
+                self.with(&turn, token, |connection, turn, lent| {
+                    connection.received(turn, fresh, lent)
+                });
+            }
+        }
+        if std::mem::take(&mut self.secret) {
+            batch.bytes.get_mut(..batch.end()).unwrap_or_default().zeroize();
+        }
+        batch.clear();
+        self.batch = batch;
     }
 
     /// Gives a connection its turn and does what comes of it.
@@ -310,9 +421,9 @@ impl Worker {
         if place.generation != generation {
             return;
         }
-        let alone = self.alone;
-        let mut lent = Lent { scratch: &mut self.scratch, out: &mut self.out, alone };
+        let mut lent = Lent { out: &mut self.out, refills: self.refills, secret: false };
         let mut fate = act(connection, turn, &mut lent);
+        self.secret |= lent.secret;
         if self.drain_until.is_some() && fate == Fate::Await && connection.is_at_rest() {
             fate = Fate::Close;
         }
@@ -320,8 +431,10 @@ impl Worker {
             Fate::Await => Interest::READABLE,
             Fate::AwaitWritable => Interest::WRITABLE,
             Fate::Again => {
-                self.again.push_back(token);
-                Interest::NONE
+                // What is reported of it until it is done is not looked at: that costs less than to
+                // change what is watched for, twice.
+                place.again = true;
+                return self.again.push_back(token);
             }
             Fate::Hold => {
                 if let Some((attempt, peer)) = connection.take_attempt() {
@@ -379,11 +492,12 @@ impl Worker {
     fn drain(&mut self, turn: &Turn<'_>) {
         for slot in 0..self.slots.len() {
             let Some(place) = self.slots.get(slot) else { continue };
-            if place.interest == Interest::READABLE {
+            if place.interest == Interest::READABLE && !place.again {
                 let token = token_of(u32::try_from(slot).unwrap_or(u32::MAX), place.generation);
-                self.with(turn, token, Connection::readable);
+                self.receive(turn, token);
             }
         }
+        self.execute(turn);
     }
 }
 

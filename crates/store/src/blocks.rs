@@ -17,6 +17,11 @@ pub trait Blocks: Send + Sync + 'static {
 
     /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
     fn prefetch(&self, bytes: &[u8]);
+
+    /// The same for the line at which `value` begins. May do nothing, as it does here.
+    fn prefetch_value<T>(&self, value: &T) {
+        let _ = value;
+    }
 }
 
 /// Blocks from the ordinary allocator.

@@ -41,11 +41,29 @@ impl<'k> Hashed<'k> {
         Self { cas_hidden: true, ..self }
     }
 
-    /// Its hash, for [`crate::Store::prepare_hashes`].
+    /// Its hash, for [`crate::Store::bring_near`].
     #[must_use]
     pub const fn hash(&self) -> u64 {
         self.hash
     }
+
+    /// This hash for `key`, if that is the very same bytes at the same place in memory: nobody can
+    /// have changed them since, because both borrow them.
+    #[must_use]
+    pub fn same<'s>(&self, key: &'s [u8]) -> Option<Hashed<'s>> {
+        std::ptr::eq(self.key, key).then_some(Hashed { key, hash: self.hash, cas_hidden: false })
+    }
+}
+
+/// What a look-up reads one after the other, each telling where the next one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Which part of the index.
+    Leaf,
+    /// The slots that may point at the item.
+    Bucket,
+    /// The item.
+    Record,
 }
 
 /// What a look-up may change, besides the marks of having been read.

@@ -130,6 +130,13 @@ impl<M: Blocks> Index<M> {
         self.leaves.len()
     }
 
+    /// Asks for the leaf that a search for this hash reads before any bucket.
+    pub(crate) fn prefetch_leaf(&self, hash: u64, blocks: &M) {
+        if let Some(leaf) = self.leaf_of(hash).and_then(|leaf| self.leaves.get(leaf)) {
+            blocks.prefetch_value(leaf);
+        }
+    }
+
     /// The first bucket that a search for this hash reads.
     pub(crate) fn home(&self, hash: u64) -> &[u8] {
         let Some(leaf) = self.leaf_of(hash) else { return &[] };

@@ -10,7 +10,7 @@ use crate::blocks::{Blocks, Boxed};
 use crate::chain::{Builder, Chain, cost};
 use crate::class::{CLASSES, class_of, item_size};
 use crate::face::{
-    Absent, BuildError, Cursor, Fetch, FetchMiss, Hashed, Hit, Looked, Maintained, Refusal,
+    Absent, BuildError, Cursor, Depth, Fetch, FetchMiss, Hashed, Hit, Looked, Maintained, Refusal,
     Removal, Removed, Step, Stepped, StoreConfig, Walked, Write, Written,
 };
 use crate::geometry::{Geometry, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN};
@@ -82,22 +82,17 @@ impl<M: Blocks> Store<M> {
 
     /// Brings what look-ups of these keys will touch near, so that a batch overlaps its misses.
     pub fn prepare(&self, keys: &[Hashed<'_>]) {
-        for key in keys {
-            self.lock(self.shard_of(key.hash)).prefetch_bucket(key.hash);
-        }
-        for key in keys {
-            self.lock(self.shard_of(key.hash)).prefetch_records(key.hash);
+        for depth in [Depth::Leaf, Depth::Bucket, Depth::Record] {
+            for key in keys {
+                self.bring_near(key.hash, depth);
+            }
         }
     }
 
-    /// The same by [`Hashed::hash`], for a batch that keeps no keys.
-    pub fn prepare_hashes(&self, hashes: &[u64]) {
-        for &hash in hashes {
-            self.lock(self.shard_of(hash)).prefetch_bucket(hash);
-        }
-        for &hash in hashes {
-            self.lock(self.shard_of(hash)).prefetch_records(hash);
-        }
+    /// Brings one thing near that a look-up of this hash will read. Each depth reads what the one
+    /// before brought, so let other work come between them.
+    pub fn bring_near(&self, hash: u64, depth: Depth) {
+        self.lock(self.shard_of(hash)).prefetch(hash, depth);
     }
 
     /// Looks an item up and shows it to `read` under the shard's lock: copy what is needed.

@@ -98,15 +98,16 @@ unsafe impl Send for Mapping {}
 // SAFETY: through `&Mapping` the memory can only be read (`advise_huge` leaves contents alone).
 unsafe impl Sync for Mapping {}
 
-/// Asks the processor to bring the cache line at the start of `bytes` near. Only a hint: it never
+/// Asks the processor to bring the cache line at the start of `value` near. Only a hint: it never
 /// faults and changes nothing but time.
 #[inline]
-pub fn prefetch(bytes: &[u8]) {
+pub fn prefetch<T: ?Sized>(value: &T) {
+    let address = std::ptr::from_ref(value).cast::<u8>();
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of every x86_64 processor, and a prefetch of any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: `prfm` is a hint on every aarch64 processor; it reads no memory that the program can
@@ -114,12 +115,12 @@ pub fn prefetch(bytes: &[u8]) {
     unsafe {
         std::arch::asm!(
             "prfm pldl1keep, [{address}]",
-            address = in(reg) bytes.as_ptr(),
+            address = in(reg) address,
             options(nostack, preserves_flags, readonly),
         );
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = bytes;
+    let _ = address;
 }
 
 /// Keeps every present and future page of this process in memory, never in swap.
@@ -197,7 +198,7 @@ mod tests {
         // Kernels without transparent huge pages answer an error; both answers are fine here.
         let _ = mapping.advise_huge();
         prefetch(mapping.as_ref());
-        prefetch(&[]);
+        prefetch(&[0_u8; 0]);
         assert!(mapping.as_ref().iter().all(|&byte| byte == 7));
     }
 

@@ -176,6 +176,7 @@ impl<'b> Read<'b> {
             b'R' => flags.recache_below_secs = Some(signed(argument)?),
             b'T' => flags.ttl = Some(Exptime::from_signed(signed(argument)?)),
             b'b' => self.base64 = true,
+            b'c' => flags.cas = true,
             b'q' => flags.quiet = true,
             b't' => flags.ttl_before_return = flags.ttl.is_some(),
             b'u' => flags.no_bump = true,

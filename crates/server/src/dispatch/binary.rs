@@ -1,6 +1,6 @@
 //! The binary protocol's commands.
 
-use kannuki_guard::{Access, Denial, action};
+use kannuki_guard::{Access, Denial, Permit, action};
 use kannuki_protocol::{
     binary::{Binary, BinaryStat, BinaryVerb, Status},
     command::{Detail, Direction, Exptime, SetMode, Stats},
@@ -12,7 +12,7 @@ use kannuki_store::{
     time::Expiry,
 };
 
-use super::{Payload, Turn, classic::write_mode};
+use super::{Cas, Payload, Turn, classic::write_mode};
 use crate::{
     VERSION,
     counters::Counter,
@@ -87,7 +87,7 @@ fn get(
     let key = lookup.key.as_bytes();
     let shown_key = lookup.with_key.then_some(key);
     let ids = (asked.opcode, asked.opaque);
-    let found = turn.look_up(access, key, lookup.touch, |hit| {
+    let found = turn.look_up(access, key, lookup.touch, Cas::Shown, |hit| {
         let length = u32::try_from(value_len(&hit.value)).unwrap_or(0);
         reply::value_head(out.bytes(), ids, shown_key, hit.flags, length, hit.cas);
         out.push_value(&hit.value);
@@ -111,7 +111,7 @@ fn touch(
     out: &mut Vec<u8>,
 ) -> Result<(), Denial> {
     let key = key.as_bytes();
-    let touched = turn.touch(access, key, exptime)?;
+    let touched = turn.touch(access, key, exptime, Cas::Shown)?;
     turn.instance.prefixes.count(key, if touched.is_some() { Tally::Hit } else { Tally::Miss });
     match touched {
         Some(touched) => {
@@ -133,7 +133,7 @@ fn delete(
 ) -> Result<(), Denial> {
     let permit = turn.permit::<action::Delete>(access, Some(key.as_bytes()))?;
     let compare = condition(asked);
-    let looked = turn.instance.executor.remove(permit, turn.now, compare, &Removal::Remove);
+    let looked = turn.instance.executor.remove(turn, permit, compare, &Removal::Remove);
     // A cas that differs is a miss in meta, and nothing here.
     if looked.outcome != Removed::Exists {
         turn.count_removed(&looked);
@@ -167,7 +167,7 @@ fn arithmetic(
         new_cas: None,
         binary_key: false,
     };
-    let looked = turn.instance.executor.step(permit, turn.now, &how);
+    let looked = turn.instance.executor.step(turn, permit, &how, cas_of(asked));
     turn.count_stepped(how.increment, &looked);
     match looked.outcome {
         Stepped::Number { value, cas, .. } if !asked.quiet => {
@@ -254,35 +254,32 @@ fn show_detail(
     Ok(())
 }
 
-/// May this value come at all? A refusal has been answered.
-pub(crate) fn set_allowed(
+/// May this value come? A refusal has been answered.
+pub(crate) fn set_allowed<'b>(
     turn: &Turn<'_>,
     access: &Access,
-    asked: &Binary<'_>,
+    asked: &Binary<'b>,
     out: &mut Vec<u8>,
-) -> bool {
+) -> Option<Permit<'b, action::Write>> {
     let BinaryVerb::Set { key, .. } = asked.verb else {
         // Login data: without `-S` there is no login.
         fail(asked, Status::UnknownCommand, out);
-        return false;
+        return None;
     };
-    turn.instance.prefixes.count(key.as_bytes(), Tally::Set);
     let permitted = turn.permit::<action::Write>(access, Some(key.as_bytes()));
-    permitted.map_err(|_| fail(asked, Status::Auth, out)).is_ok()
+    permitted.map_err(|_| fail(asked, Status::Auth, out)).ok()
 }
 
 /// Takes memory for a value that arrives in pieces; `None`: refused and answered.
 pub(crate) fn set_reserve(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     asked: &Binary<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Reservation> {
-    let BinaryVerb::Set { key, data_len, .. } = asked.verb else { return None };
-    let permitted = turn.permit::<action::Write>(access, Some(key.as_bytes()));
-    let permit = permitted.map_err(|_| fail(asked, Status::Auth, out)).ok()?;
+    let BinaryVerb::Set { data_len, .. } = asked.verb else { return None };
     let how = write_of(turn, asked)?;
-    match turn.instance.executor.reserve(permit, turn.now, &how, data_len) {
+    match turn.instance.executor.reserve(turn, permit, &how, data_len) {
         Ok(reservation) => Some(reservation),
         Err(Refusal::TooLarge) => {
             fail(asked, Status::TooLarge, out);
@@ -298,17 +295,14 @@ pub(crate) fn set_reserve(
 /// The value is here: stores it.
 pub(crate) fn set(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     asked: &Binary<'_>,
     payload: Payload<'_>,
     out: &mut Vec<u8>,
 ) {
-    let BinaryVerb::Set { key, mode, data_len, .. } = asked.verb else { return };
+    let BinaryVerb::Set { mode, data_len, .. } = asked.verb else { return };
     let Some(how) = write_of(turn, asked) else { return };
-    let Ok(permit) = turn.permit::<action::Write>(access, Some(key.as_bytes())) else {
-        return fail(asked, Status::Auth, out);
-    };
-    match turn.store(permit, &how, data_len, payload) {
+    match turn.store(permit, &how, cas_of(asked), data_len, payload) {
         Written::Stored { cas, .. } => succeed(asked, cas, out),
         Written::NotStored => fail(asked, not_stored(mode), out),
         Written::Exists { .. } => fail(asked, Status::Exists, out),
@@ -325,6 +319,11 @@ const fn not_stored(mode: SetMode) -> Status {
         SetMode::Replace => Status::NotFound,
         SetMode::Append | SetMode::Prepend | SetMode::Set => Status::NotStored,
     }
+}
+
+/// Every success shows the cas unique, unless it is not said.
+const fn cas_of(asked: &Binary<'_>) -> Cas {
+    Cas::shown_if(!asked.quiet)
 }
 
 fn write_of(turn: &Turn<'_>, asked: &Binary<'_>) -> Option<Write> {

@@ -13,10 +13,10 @@ use kannuki_store::{
     },
 };
 
-use super::{Payload, Touched, Turn};
+use super::{Cas, Payload, Touched, Turn};
 use crate::{
     counters::{ClassCounter, Counter},
-    limits::{PREPARE_KEYS, PREPARES_PER_STEP},
+    limits::KEYS_PER_STEP,
     memory::{Chain, Reservation},
     output::{Output, value_len},
     prefixes::Tally,
@@ -42,37 +42,21 @@ pub(crate) fn get(
     keys: &mut Keys<'_>,
     out: &mut Output,
 ) -> bool {
-    for _ in 0..PREPARES_PER_STEP {
-        if !listing.single {
-            prepare(turn, *keys);
+    for _ in 0..KEYS_PER_STEP {
+        let Some(key) = keys.next() else {
+            Line::End.encode(out.bytes());
+            return true;
+        };
+        let answered = get_one(turn, access, listing, key, out);
+        if let Some(denial) = answered.err().filter(|_| listing.single) {
+            deny(&denial, out.bytes());
+            return true;
         }
-        for _ in 0..PREPARE_KEYS {
-            let Some(key) = keys.next() else {
-                Line::End.encode(out.bytes());
-                return true;
-            };
-            let answered = get_one(turn, access, listing, key, out);
-            if let Some(denial) = answered.err().filter(|_| listing.single) {
-                deny(&denial, out.bytes());
-                return true;
-            }
-            if out.is_full() {
-                return false;
-            }
+        if out.is_full() {
+            return false;
         }
     }
     false
-}
-
-/// Overlaps the cache misses of the next keys.
-fn prepare(turn: &Turn<'_>, keys: Keys<'_>) {
-    let mut hashes = [0; PREPARE_KEYS];
-    let mut ready = 0;
-    for (slot, key) in hashes.iter_mut().zip(keys) {
-        *slot = turn.instance.executor.hash(key.as_bytes());
-        ready += 1;
-    }
-    turn.instance.executor.prepare(hashes.get(..ready).unwrap_or_default());
 }
 
 fn get_one(
@@ -83,7 +67,8 @@ fn get_one(
     out: &mut Output,
 ) -> Result<(), Denial> {
     let key = key.as_bytes();
-    let found = turn.look_up(access, key, listing.touch, |hit| {
+    let shown = Cas::shown_if(listing.with_cas);
+    let found = turn.look_up(access, key, listing.touch, shown, |hit| {
         let cas = listing.with_cas.then_some(hit.cas);
         text::value_head(out.bytes(), key, hit.flags, value_len(&hit.value), cas);
         out.push_value(&hit.value);
@@ -101,6 +86,7 @@ impl Turn<'_> {
         access: &Access,
         key: &[u8],
         touch: Option<Exptime>,
+        cas: Cas,
         show: impl FnOnce(&Hit<'_, Chain>),
     ) -> Result<bool, Denial> {
         let show = |hit: &Hit<'_, Chain>| {
@@ -111,14 +97,14 @@ impl Turn<'_> {
         let looked_up = match touch {
             None => {
                 let permit = self.permit::<action::Read>(access, Some(key))?;
-                executor.read(permit, self.now, &Fetch::default(), show)
+                executor.read(self, permit, &Fetch::default(), cas, show)
             }
             Some(exptime) => {
                 let read = self.permit::<action::Read>(access, Some(key))?;
                 let write = self.permit::<action::Write>(access, Some(key))?;
                 let touch = Some(self.instance.clock.expiry(exptime, self.now));
                 let how = Fetch { touch, ..Fetch::default() };
-                executor.read_and_change(read, write, self.now, &how, show)
+                executor.read_and_change(self, (read, write), &how, cas, show)
             }
         };
         let class = looked_up.map_err(|miss| self.count_miss(miss)).ok();
@@ -132,11 +118,12 @@ impl Turn<'_> {
         access: &Access,
         key: &[u8],
         exptime: Exptime,
+        cas: Cas,
     ) -> Result<Option<Touched>, Denial> {
         let permit = self.permit::<action::Write>(access, Some(key))?;
         let touch = Some(self.instance.clock.expiry(exptime, self.now));
         let how = Fetch { touch, ..Fetch::default() };
-        let touched = self.instance.executor.touch(permit, self.now, &how);
+        let touched = self.instance.executor.touch(self, permit, &how, cas);
         let touched = touched.map_err(|miss| self.count_miss(miss)).ok();
         self.count_looked_up(true, touched.map(|touched| touched.class));
         Ok(touched)
@@ -181,11 +168,12 @@ impl Turn<'_> {
         &self,
         permit: Permit<'_, action::Write>,
         how: &Write,
+        cas: Cas,
         value_bytes: u32,
         payload: Payload<'_>,
     ) -> Written {
         let key = permit.key().unwrap_or_default();
-        let looked = self.instance.executor.write(permit, self.now, how, payload);
+        let looked = self.instance.executor.write(self, permit, how, cas, payload);
         let looked = self.as_not_stored(key, how, value_bytes, looked);
         self.count_written(key, how, value_bytes, &looked);
         looked.outcome
@@ -266,33 +254,26 @@ fn write_of(turn: &Turn<'_>, set: &Set<'_>) -> Write {
     }
 }
 
-/// May this value come at all?
-///
-/// # Errors
-/// When not: the denial is to be answered, the body swallowed.
-pub(crate) fn set_allowed(turn: &Turn<'_>, access: &Access, set: &Set<'_>) -> Result<(), Denial> {
-    let key = set.key.as_bytes();
-    turn.permit::<action::Write>(access, Some(key)).map(drop)?;
-    turn.instance.prefixes.count(key, Tally::Set);
-    Ok(())
+/// May this value come? A refusal has been answered.
+pub(crate) fn set_allowed<'b>(
+    turn: &Turn<'_>,
+    access: &Access,
+    set: &Set<'b>,
+    out: &mut Vec<u8>,
+) -> Option<Permit<'b, action::Write>> {
+    let permitted = turn.permit::<action::Write>(access, Some(set.key.as_bytes()));
+    permitted.map_err(|denial| say(set.noreply, out, |out| deny(&denial, out))).ok()
 }
 
 /// Takes memory for a value that arrives in pieces; `None`: refused and answered.
 pub(crate) fn set_reserve(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     set: &Set<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Reservation> {
-    let permit = match turn.permit::<action::Write>(access, Some(set.key.as_bytes())) {
-        Ok(permit) => permit,
-        Err(denial) => {
-            say(set.noreply, out, |out| deny(&denial, out));
-            return None;
-        }
-    };
     let how = write_of(turn, set);
-    let refusal = match turn.instance.executor.reserve(permit, turn.now, &how, set.data_len) {
+    let refusal = match turn.instance.executor.reserve(turn, permit, &how, set.data_len) {
         Ok(reservation) => return Some(reservation),
         Err(refusal) => refusal,
     };
@@ -312,18 +293,13 @@ pub(super) const fn refusal_line(refusal: Refusal) -> Line {
 /// The value is here: stores it.
 pub(crate) fn set(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     set: &Set<'_>,
     payload: Payload<'_>,
     out: &mut Vec<u8>,
 ) {
-    let key = set.key.as_bytes();
-    let permit = match turn.permit::<action::Write>(access, Some(key)) {
-        Ok(permit) => permit,
-        Err(denial) => return say(set.noreply, out, |out| deny(&denial, out)),
-    };
     let how = write_of(turn, set);
-    let written = turn.store(permit, &how, set.data_len, payload);
+    let written = turn.store(permit, &how, Cas::Hidden, set.data_len, payload);
     turn.count_not_taken(written);
     let line = match written {
         Written::Stored { .. } => Line::Stored,
@@ -338,7 +314,7 @@ pub(crate) fn set(
 
 /// `touch`
 pub(crate) fn touch(turn: &Turn<'_>, access: &Access, touch: &Touch<'_>, out: &mut Vec<u8>) {
-    let found = turn.touch(access, touch.key.as_bytes(), touch.exptime);
+    let found = turn.touch(access, touch.key.as_bytes(), touch.exptime, Cas::Hidden);
     say(touch.noreply, out, |out| match found {
         Ok(Some(_)) => Line::Touched.encode(out),
         Ok(None) => Line::NotFound.encode(out),
@@ -353,7 +329,7 @@ pub(crate) fn delete(turn: &Turn<'_>, access: &Access, delete: &Delete<'_>, out:
         Ok(permit) => permit,
         Err(denial) => return say(delete.noreply, out, |out| deny(&denial, out)),
     };
-    let looked = turn.instance.executor.remove(permit, turn.now, None, &Removal::Remove);
+    let looked = turn.instance.executor.remove(turn, permit, None, &Removal::Remove);
     turn.count_removed(&looked);
     turn.instance.prefixes.count(key, Tally::Delete);
     let removed = matches!(looked.outcome, Removed::Removed { .. });
@@ -413,7 +389,7 @@ pub(crate) fn arithmetic(
         new_cas: None,
         binary_key: false,
     };
-    let looked = turn.instance.executor.step(permit, turn.now, &how);
+    let looked = turn.instance.executor.step(turn, permit, &how, Cas::Hidden);
     turn.count_stepped(how.increment, &looked);
     say(asked.noreply, out, |out| match looked.outcome {
         Stepped::Number { value, .. } => text::number(out, value),

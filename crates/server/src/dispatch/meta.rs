@@ -1,6 +1,6 @@
 //! The meta commands: `mn`, `me`, `mg`, `ms`, `md`, `ma`.
 
-use kannuki_guard::{Access, Denial, action};
+use kannuki_guard::{Access, Denial, Permit, action};
 use kannuki_protocol::{
     command::{Direction, Exptime, SetMode},
     key::Key,
@@ -18,7 +18,7 @@ use kannuki_store::{
 };
 
 use super::{
-    Payload, Turn,
+    Cas, Payload, Turn,
     classic::{deny, refusal_line, write_mode},
 };
 use crate::{
@@ -53,7 +53,7 @@ fn debug(turn: &Turn<'_>, access: &Access, key: Key<'_>, out: &mut Vec<u8>) -> R
     turn.count(Counter::CmdMeta);
     let now = turn.now;
     let how = Fetch { no_bump: true, ..Fetch::default() };
-    let found = turn.instance.executor.read(permit, now, &how, |hit| {
+    let found = turn.instance.executor.read(turn, permit, &how, Cas::Shown, |hit| {
         let debug = Debug {
             key: key.as_bytes(),
             base64_key: hit.binary_key || !fits_a_line(key.as_bytes()),
@@ -93,7 +93,7 @@ fn get(
     let found = if flags.ttl.is_some() || flags.vivify.is_some() {
         let read = turn.permit::<action::Read>(access, key)?;
         let write = turn.permit::<action::Write>(access, key)?;
-        executor.read_and_change(read, write, now, &fetch_of(turn, asked), show)
+        executor.read_and_change(turn, (read, write), &fetch_of(turn, asked), cas_of(asked), show)
     } else {
         let permit = turn.permit::<action::Read>(access, key)?;
         let how = Fetch {
@@ -102,7 +102,7 @@ fn get(
             leases: true,
             ..Fetch::default()
         };
-        executor.read(permit, now, &how, show)
+        executor.read(turn, permit, &how, cas_of(asked), show)
     };
     match found {
         Ok((class, created)) => {
@@ -182,7 +182,7 @@ fn delete(
     } else {
         Removal::Remove
     };
-    let looked = turn.instance.executor.remove(permit, turn.now, flags.compare, &how);
+    let looked = turn.instance.executor.remove(turn, permit, flags.compare, &how);
     let marked = matches!(how, Removal::MarkStale { .. });
     if marked && matches!(looked.outcome, Removed::Removed { .. }) {
         // Marking an item stale is neither a delete hit nor a miss.
@@ -224,7 +224,7 @@ fn arithmetic(
         new_cas: flags.new_cas,
         binary_key: asked.key.is_some_and(|key| key.is_base64()),
     };
-    let looked = turn.instance.executor.step(permit, turn.now, &how);
+    let looked = turn.instance.executor.step(turn, permit, &how, cas_of(asked));
     turn.count_stepped(how.increment, &looked);
     match looked.outcome {
         Stepped::Number { value, cas, expiry, .. } => {
@@ -255,32 +255,28 @@ fn number(asked: &Meta<'_>, value: u64, answer: &Answer, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// May this value come at all? A refusal has been answered.
-pub(crate) fn set_allowed(
+/// May this value come? A refusal has been answered.
+pub(crate) fn set_allowed<'r>(
     turn: &Turn<'_>,
     access: &Access,
-    asked: &Meta<'_>,
+    asked: &Meta<'r>,
+    room: &'r mut [u8; KEY_BYTES_MAX],
     out: &mut Vec<u8>,
-) -> bool {
-    let mut room = [0; KEY_BYTES_MAX];
-    let key = asked.key.as_ref().and_then(|key| key.raw(&mut room)).map(Key::as_bytes);
-    turn.permit::<action::Write>(access, key).map_err(|denial| deny(&denial, out)).is_ok()
+) -> Option<Permit<'r, action::Write>> {
+    let key = asked.key.as_ref().and_then(|key| key.raw(room)).map(Key::as_bytes);
+    turn.permit::<action::Write>(access, key).map_err(|denial| deny(&denial, out)).ok()
 }
 
 /// Takes memory for a value that arrives in pieces; `None`: refused and answered.
 pub(crate) fn set_reserve(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     asked: &Meta<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Reservation> {
-    let mut room = [0; KEY_BYTES_MAX];
-    let key = asked.key.as_ref().and_then(|key| key.raw(&mut room)).map(Key::as_bytes);
-    let permit =
-        turn.permit::<action::Write>(access, key).map_err(|denial| deny(&denial, out)).ok()?;
     let MetaVerb::Set { data_len, .. } = asked.verb else { return None };
     let how = write_of(turn, asked);
-    match turn.instance.executor.reserve(permit, turn.now, &how, data_len) {
+    match turn.instance.executor.reserve(turn, permit, &how, data_len) {
         Ok(reservation) => Some(reservation),
         Err(refusal) => {
             turn.count_refused(refusal);
@@ -293,20 +289,14 @@ pub(crate) fn set_reserve(
 /// The value of an `ms` is here: stores it.
 pub(crate) fn set(
     turn: &Turn<'_>,
-    access: &Access,
+    permit: Permit<'_, action::Write>,
     asked: &Meta<'_>,
     payload: Payload<'_>,
     out: &mut Vec<u8>,
 ) {
-    let mut room = [0; KEY_BYTES_MAX];
-    let key = asked.key.as_ref().and_then(|key| key.raw(&mut room)).map(Key::as_bytes);
-    let permit = match turn.permit::<action::Write>(access, key) {
-        Ok(permit) => permit,
-        Err(denial) => return deny(&denial, out),
-    };
     let MetaVerb::Set { data_len, .. } = asked.verb else { return };
     let how = write_of(turn, asked);
-    let written = turn.store(permit, &how, data_len, payload);
+    let written = turn.store(permit, &how, cas_of(asked), data_len, payload);
     turn.count_not_taken(written);
     say_written(asked, written, data_len, out);
 }
@@ -325,6 +315,11 @@ fn say_written(asked: &Meta<'_>, written: Written, sent: u32, out: &mut Vec<u8>)
         Written::TooLarge => Line::TooLarge.encode(out),
         Written::NoMemory => Line::OomStore.encode(out),
     }
+}
+
+/// `c` shows the cas unique, `E` chooses it.
+const fn cas_of(asked: &Meta<'_>) -> Cas {
+    Cas::shown_if(asked.flags.cas || asked.flags.new_cas.is_some())
 }
 
 fn write_of(turn: &Turn<'_>, asked: &Meta<'_>) -> Write {

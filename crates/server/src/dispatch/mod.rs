@@ -3,10 +3,11 @@
 //! Invariants:
 //! - The store is a private field of [`Executor`]; every operation that a peer can cause takes a
 //!   permit by value, and only the guard can make one. Action and key come from the permit alone.
-//! - [`Executor::prepare`] returns nothing and [`Executor::maintain`] touches no peer: the only two
+//! - Looking [`ahead`] returns hashes alone and [`Executor::maintain`] touches no peer: the only two
 //!   without a permit.
 
 pub(crate) mod admin;
+pub(crate) mod ahead;
 pub(crate) mod binary;
 pub(crate) mod classic;
 pub(crate) mod meta;
@@ -19,12 +20,14 @@ use kannuki_guard::{
 };
 use kannuki_store::{
     face::{
-        Absent, Cursor, Fetch, FetchMiss, Hit, Looked, Maintained, Refusal, Removal, Removed, Step,
-        Stepped, Walked, Write, Written,
+        Absent, Cursor, Fetch, FetchMiss, Hashed, Hit, Looked, Maintained, Refusal, Removal,
+        Removed, Step, Stepped, Walked, Write, Written,
     },
     stats::{ClassStats, StoreStats},
     time::Now,
 };
+
+use ahead::Ahead;
 
 use crate::{
     counters::{ClassCounter, Counter, Counters},
@@ -46,6 +49,20 @@ pub(crate) struct Turn<'t> {
     pub now: Now,
     /// Log commands and replies (`-vv`).
     pub verbose: bool,
+    /// The keys of the commands to come, where somebody looks.
+    pub ahead: Option<&'t Ahead<'t>>,
+}
+
+impl<'t> Turn<'t> {
+    /// The same while these keys are foreseen.
+    #[must_use]
+    pub(crate) const fn with<'s>(&self, ahead: &'s Ahead<'s>) -> Turn<'s>
+    where
+        't: 's,
+    {
+        let Self { instance, rules, counters, now, verbose, ahead: _ } = *self;
+        Turn { instance, rules, counters, now, verbose, ahead: Some(ahead) }
+    }
 }
 
 impl Turn<'_> {
@@ -111,6 +128,24 @@ pub(crate) struct Touched {
     pub cas: u64,
 }
 
+/// Whether the peer learns an item's cas unique by this command. As long as nobody knows it, the
+/// store may change it, which saves eight bytes on items that it moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cas {
+    /// The reply shows it, or the peer has chosen it.
+    Shown,
+    /// It does not.
+    Hidden,
+}
+
+impl Cas {
+    /// Shown if so.
+    #[must_use]
+    pub(crate) const fn shown_if(shown: bool) -> Self {
+        if shown { Self::Shown } else { Self::Hidden }
+    }
+}
+
 /// The door to the store.
 pub(crate) struct Executor {
     store: Store,
@@ -126,35 +161,37 @@ impl Executor {
     /// Looks an item up without changing it: of `how`, touch and creation are left out.
     pub(crate) fn read<R>(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Read>,
-        now: Now,
         how: &Fetch,
+        cas: Cas,
         read: impl FnOnce(&Hit<'_, Chain>) -> R,
     ) -> Result<R, FetchMiss> {
         let how = Fetch { touch: None, vivify: None, ..*how };
-        self.fetch(permit.key(), now, &how, read)
+        self.fetch(turn, permit.key(), &how, cas, read)
     }
 
     /// Looks an item up and touches, creates or leases it. Who may only write learns no value so.
     pub(crate) fn read_and_change<R>(
         &self,
-        read_permit: Permit<'_, action::Read>,
-        _write_permit: Permit<'_, action::Write>,
-        now: Now,
+        turn: &Turn<'_>,
+        (read_permit, _write_permit): (Permit<'_, action::Read>, Permit<'_, action::Write>),
         how: &Fetch,
+        cas: Cas,
         read: impl FnOnce(&Hit<'_, Chain>) -> R,
     ) -> Result<R, FetchMiss> {
-        self.fetch(read_permit.key(), now, how, read)
+        self.fetch(turn, read_permit.key(), how, cas, read)
     }
 
     /// Gives an item another expiry, without a look at its value.
     pub(crate) fn touch(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Write>,
-        now: Now,
         how: &Fetch,
+        cas: Cas,
     ) -> Result<Touched, FetchMiss> {
-        self.fetch(permit.key(), now, how, |hit| Touched {
+        self.fetch(turn, permit.key(), how, cas, |hit| Touched {
             class: hit.class,
             flags: hit.flags,
             cas: hit.cas,
@@ -163,30 +200,32 @@ impl Executor {
 
     fn fetch<R>(
         &self,
+        turn: &Turn<'_>,
         key: Option<&[u8]>,
-        now: Now,
         how: &Fetch,
+        cas: Cas,
         read: impl FnOnce(&Hit<'_, Chain>) -> R,
     ) -> Result<R, FetchMiss> {
         let Some(key) = key else { return Err(FetchMiss::Absent(Absent::Missing)) };
-        self.store.fetch(self.store.hashed(key), now, how, read)
+        self.store.fetch(self.hashed(turn, key, cas), turn.now, how, read)
     }
 
     /// Stores a value.
     pub(crate) fn write(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Write>,
-        now: Now,
         how: &Write,
+        cas: Cas,
         payload: Payload<'_>,
     ) -> Looked<Written> {
         let Some(key) = permit.key() else {
             return Looked { outcome: Written::NotStored, absent: None };
         };
-        let key = self.store.hashed(key);
+        let key = self.hashed(turn, key, cas);
         match payload {
-            Payload::Whole(value) => self.store.write(key, now, how, value),
-            Payload::Gathered(reservation) => self.store.commit(key, now, how, reservation),
+            Payload::Whole(value) => self.store.write(key, turn.now, how, value),
+            Payload::Gathered(reservation) => self.store.commit(key, turn.now, how, reservation),
         }
     }
 
@@ -197,40 +236,53 @@ impl Executor {
     /// Too large, or no memory.
     pub(crate) fn reserve(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Write>,
-        now: Now,
         how: &Write,
         value_bytes: u32,
     ) -> Result<Reservation, Refusal> {
-        let key = permit.key().unwrap_or_default();
-        self.store.reserve(self.store.hashed(key), now, how, value_bytes)
+        let key = self.hashed(turn, permit.key().unwrap_or_default(), Cas::Hidden);
+        self.store.reserve(key, turn.now, how, value_bytes)
     }
 
     /// Deletes an item, marks it stale or empties it.
     pub(crate) fn remove(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Delete>,
-        now: Now,
         compare: Option<u64>,
         how: &Removal,
     ) -> Looked<Removed> {
         let Some(key) = permit.key() else {
             return Looked { outcome: Removed::NotFound, absent: None };
         };
-        self.store.remove(self.store.hashed(key), now, compare, how)
+        // What is left behind may have a cas unique that the peer chose.
+        self.store.remove(self.hashed(turn, key, Cas::Shown), turn.now, compare, how)
     }
 
     /// Increments or decrements.
     pub(crate) fn step(
         &self,
+        turn: &Turn<'_>,
         permit: Permit<'_, action::Write>,
-        now: Now,
         how: &Step,
+        cas: Cas,
     ) -> Looked<Stepped> {
         let Some(key) = permit.key() else {
             return Looked { outcome: Stepped::NotFound, absent: None };
         };
-        self.store.step(self.store.hashed(key), now, how)
+        self.store.step(self.hashed(turn, key, cas), turn.now, how)
+    }
+
+    fn hashed<'k>(&self, turn: &Turn<'_>, key: &'k [u8], cas: Cas) -> Hashed<'k> {
+        let hashed = match turn.ahead {
+            Some(ahead) => ahead.hashed(&self.store, key),
+            None => self.store.hashed(key),
+        };
+        match cas {
+            Cas::Shown => hashed,
+            Cas::Hidden => hashed.cas_hidden(),
+        }
     }
 
     /// Kills everything stored before `at`.
@@ -277,17 +329,6 @@ impl Executor {
     #[must_use]
     pub(crate) fn set_memory_limit(&self, _permit: Permit<'_, action::Admin>, bytes: u64) -> bool {
         self.store.set_memory_limit(bytes)
-    }
-
-    /// Brings the index and the items of these keys near.
-    pub(crate) fn prepare(&self, hashes: &[u64]) {
-        self.store.prepare_hashes(hashes);
-    }
-
-    /// The hash that [`Executor::prepare`] wants.
-    #[must_use]
-    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        self.store.hashed(key).hash()
     }
 
     /// One short step of background work.

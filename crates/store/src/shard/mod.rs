@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use crate::blocks::Blocks;
 use crate::class::{class_of, item_size};
 use crate::counters::Counters;
-use crate::face::{Absent, StoreConfig};
+use crate::face::{Absent, Depth, StoreConfig};
 use crate::geometry::Geometry;
 use crate::ghost::Ghost;
 use crate::heap::{Facts, Heap, Queue, Seen};
@@ -170,16 +170,17 @@ impl<M: Blocks> Shard<M> {
         }
     }
 
-    /// What the index reads first for this hash.
-    pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        self.pool.blocks.prefetch(self.index.home(hash));
-    }
-
-    /// The records that a search for this hash may read.
-    pub(crate) fn prefetch_records(&self, hash: u64) {
-        self.index.candidates(hash, |location| {
-            self.pool.blocks.prefetch(self.heap.near(location));
-        });
+    /// Asks for what a search for this hash reads at this depth.
+    pub(crate) fn prefetch(&self, hash: u64, depth: Depth) {
+        let blocks = &self.pool.blocks;
+        match depth {
+            Depth::Leaf => self.index.prefetch_leaf(hash, blocks),
+            Depth::Bucket => blocks.prefetch(self.index.home(hash)),
+            Depth::Record => {
+                let near = |location| blocks.prefetch(self.heap.near(location));
+                self.index.candidates(hash, near);
+            }
+        }
     }
 
     /// What the operation since [`Self::enter`] found dead: a try that starves has removed it, so
