@@ -215,7 +215,9 @@ mod tests {
 
         #[test]
         fn no_bytes_can_break_a_glance(
-            stream in prop::collection::vec(prop_oneof![any::<u8>(), Just(b' '), Just(b'\n')], 0..99),
+            stream in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(b' '), Just(b'\n')], 0..99
+            ),
             list in 0_usize..120,
         ) {
             let bound = stream.len();
