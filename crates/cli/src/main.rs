@@ -4,7 +4,7 @@
 //! memcached ARGS ----------------------+
 //! kannuki serve ARGS ------------------+-> load -> Settings -> meaning -> Config -> server
 //! kannuki config show|check ARGS ------+             |
-//! kannuki completion|man|explain|docs                +-> config show
+//! kannuki completion, man, passwd ...                +-> config show
 //! ```
 //!
 //! Invariants:
@@ -24,6 +24,7 @@ mod own_options;
 mod print;
 mod situation;
 mod tables;
+mod terminal;
 mod toml_file;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};

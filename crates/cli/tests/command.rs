@@ -370,3 +370,96 @@ fn verbose_serving_lists_what_has_no_effect() {
     assert!(line.contains("argument 5"), "{line}");
     server.line_with("accepted, no effect: -o lru_crawler (argument 7)");
 }
+
+/// Runs with a password on stdin.
+fn with_password(words: &[&str], password: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = Command::new(kannuki())
+        .args(words)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Whoever complains about its words before it reads has closed the pipe.
+    let _ = child.stdin.take().unwrap().write_all(password.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn passwd_makes_changes_and_deletes_users() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let file = path.to_str().unwrap();
+    let check = || run(kannuki(), &["config", "check", "-Y", file]);
+    assert_eq!(code(&with_password(&["passwd", "--stdin", file, "app"], "s3cret\n")), 0);
+    let first = fs::read_to_string(&path).unwrap();
+    assert!(first.starts_with("app:$argon2id$v=19$m=19456,t=2,p=1$"), "{first}");
+    assert!(!first.contains("s3cret"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(code(&check()), 0, "{}", stderr(&check()));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(code(&with_password(&["passwd", "--scram", "--stdin", file, "bob"], "x")), 0);
+    let second = fs::read_to_string(&path).unwrap();
+    assert!(second.starts_with(&first) && second.contains("\nbob:SCRAM-SHA-256$4096:"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640, "is kept");
+    assert_eq!(code(&with_password(&["passwd", "--stdin", file, "app"], "other\n")), 0);
+    let third = fs::read_to_string(&path).unwrap();
+    assert_eq!((third.lines().count(), third == second), (2, false));
+    assert_eq!(code(&run(kannuki(), &["passwd", "--delete", file, "bob"])), 0);
+    assert_eq!(code(&run(kannuki(), &["passwd", "--delete", file, "bob"])), 1);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+    let printed = with_password(&["passwd", "--print", "--stdin", "eve"], "x\n");
+    assert!(stdout(&printed).starts_with("eve:$argon2id$") && code(&printed) == 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+}
+
+#[test]
+fn passwd_changes_nothing_when_something_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let file = path.to_str().unwrap();
+    fs::write(&path, "app:x\nbroken\n").unwrap();
+    let words = ["passwd", "--stdin", file, "bob"];
+    let output = with_password(&words, "hunter2\n");
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("line 2: is not `name:password`"), "{}", stderr(&output));
+    fs::write(&path, "app:x\n").unwrap();
+    for (words, password, expected) in [
+        (&["passwd", "--stdin", file, "a:b"][..], "x\n", 2),
+        (&["passwd", "--stdin", file, "bob"], "\n", 2),
+        (&["passwd", "--scram", "--stdin", file, "bob"], "\u{e9}\n", 2),
+        (&["passwd", "--stdin", file], "x\n", 2),
+        (&["passwd", file, "bob"], "x\n", 3),
+        (&["passwd", "--stdin", "/nonexistent/users", "bob"], "x\n", 3),
+    ] {
+        assert_eq!(code(&with_password(words, password)), expected, "{words:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "app:x\n");
+    }
+    fs::write(folder.path().join("users.new"), "").unwrap();
+    let output = with_password(&words, "x\n");
+    assert_eq!(code(&output), 3);
+    assert!(stderr(&output).contains("users.new is there"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "app:x\n");
+}
+
+#[test]
+fn a_broken_file_of_users_is_told_by_its_line_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "users", "app:x\nbob:$2y$05$hunter2\n");
+    for words in [&["config", "check", "-Y", &file][..], &["serve", "-p", "0", "-Y", &file]] {
+        let output = run(kannuki(), words);
+        assert_eq!(code(&output), 1, "{words:?}");
+        let told = stderr(&output);
+        assert!(
+            told.contains(&format!("{file}: line 2: this looks like a password hash")),
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let missing = run(kannuki(), &["serve", "-Y", "/nonexistent/users"]);
+    assert!(stderr(&missing).contains("/nonexistent/users"));
+    let alone = run(kannuki(), &["serve", "-S"]);
+    assert!(stderr(&alone).contains("-S without users"), "{}", stderr(&alone));
+}

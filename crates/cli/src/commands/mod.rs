@@ -6,6 +6,7 @@ mod docs;
 mod explain;
 mod explain_access;
 mod man;
+mod passwd;
 pub(crate) mod serve;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -36,6 +37,7 @@ fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
+        Some(("passwd", args)) => passwd::run(args),
         Some(("explain", args)) => match args.subcommand() {
             Some(("access", args)) => explain_access::run(args),
             _ => explain::run(args.get_one::<String>("ID")),
@@ -61,6 +63,7 @@ pub(crate) fn command() -> Command {
         .subcommand(config_command())
         .subcommand(completion::command())
         .subcommand(man::command())
+        .subcommand(passwd::command())
         .subcommand(explain::command())
         .subcommand(docs::command())
 }
@@ -71,6 +74,7 @@ Examples:
   kannuki serve -m 1024 -l 10.0.0.5                 1 GiB, for a private network too
   kannuki serve --memcached-conf /etc/memcached.conf
   kannuki config show -m 1024 -o modern             what would count, and why
+  kannuki passwd /etc/kannuki/users app             a user for -Y and -S
   kannuki explain idle-timeout";
 
 fn serve_command() -> Command {
