@@ -1,7 +1,7 @@
 //! One client connection on which nothing blocks for ever.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +45,22 @@ impl Wire {
     /// When the connection is refused or not taken in time.
     pub fn tcp_within(address: SocketAddr, bound: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, bound)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(ANSWER_BOUND))?;
+        Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new(), ended: false })
+    }
+
+    /// Connects over TCP from an address of this host: loopback has many.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is refused.
+    pub fn tcp_from(local: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+        socket.connect_timeout(&address.into(), ANSWER_BOUND)?;
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(ANSWER_BOUND))?;
         Ok(Self { stream: Stream::Tcp(stream), unread: Vec::new(), ended: false })

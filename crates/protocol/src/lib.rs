@@ -33,6 +33,7 @@ pub mod key;
 pub mod limits;
 pub mod meta;
 mod number;
+pub mod proxy_header;
 pub mod reply;
 pub mod udp;
 pub mod violation;

@@ -73,5 +73,12 @@ pub const AUTOMOVE_WINDOW_MIN: u32 = 3;
 /// Longest window of `slabs automove window`, in seconds. Source: memcached's behaviour.
 pub const AUTOMOVE_WINDOW_MAX: u32 = 1800;
 
+/// Longest PROXY header of version 1, its line end included. Source: the specification.
+pub const PROXY_V1_BYTES_MAX: usize = 107;
+
+/// Longest PROXY header of version 2. Addresses take 232 bytes at the most; what large proxies add
+/// (a host name, a connection id, the names of a certificate) some hundreds.
+pub const PROXY_V2_BYTES_MAX: usize = 2048;
+
 const _: () = assert!(LINE_BYTES_MAX <= LINE_WHOLE_BYTES_MAX);
 const _: () = assert!(LINE_WHOLE_BYTES_MAX <= GET_LINE_BYTES_MAX);

@@ -10,7 +10,8 @@
 //! expiry, eviction reserve); the starting thread waits for signals.
 //!
 //! Invariants:
-//! - Only `connection` touches a client socket; only `clock` reads a clock.
+//! - Only `connection` touches a client socket, and before there is one `threshold`, which reads a
+//!   PROXY header; only `clock` reads a clock.
 //! - The `Store` is a private field of `dispatch`'s executor, whose every peer operation takes a
 //!   permit by value.
 //! - Nothing reads configuration after start: [`config::Config`] is a value handed down.
@@ -39,6 +40,7 @@ mod run;
 mod session;
 pub mod simulation;
 mod stats;
+mod threshold;
 mod worker;
 
 pub use kannuki_guard as guard;

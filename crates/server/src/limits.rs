@@ -41,6 +41,10 @@ pub(crate) const LOGGED_BYTES_MAX: usize = 512;
 /// Connections taken from one listener before the others are looked at.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
+/// Seconds that a proxy has for its PROXY header. It sends it with the handshake; a lost packet
+/// comes again within three.
+pub(crate) const PROXY_HEADER_SECS: u32 = 5;
+
 /// Milliseconds between two attempts to accept again, once the limit of connections was reached.
 pub(crate) const ACCEPT_RETRY_MILLIS: u64 = 10;
 

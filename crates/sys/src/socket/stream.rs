@@ -36,6 +36,16 @@ impl Stream {
         Ok(received)
     }
 
+    /// Copies what is there into `buffer` and leaves it to be read; 0 means the same as for
+    /// [`Self::read`].
+    ///
+    /// # Errors
+    /// See [`super::Trouble`].
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (received, _) = rustix::net::recv(&self.fd, buffer, RecvFlags::PEEK)?;
+        Ok(received)
+    }
+
     /// Writes from `bytes` and says how many of them went out.
     ///
     /// # Errors
