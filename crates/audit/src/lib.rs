@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod collect;
 pub mod facts;
 pub mod firewall;
+mod formats;
 pub mod memcached_options;
 pub mod versions;

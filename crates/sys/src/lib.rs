@@ -7,6 +7,7 @@
 //! | module | what it wraps |
 //! |---|---|
 //! | [`memory`] | anonymous mappings, huge-page advice, prefetch, locking |
+//! | [`netlink`] | dumps of sockets, interfaces and addresses |
 //! | [`poller`] | one epoll instance and a waker for it |
 //! | [`socket`] | listeners, streams and datagrams, all non-blocking and close-on-exec |
 //! | [`process`] | daemon, privilege drop, limits, pid file, resource usage |
@@ -21,6 +22,7 @@
 
 pub mod inherited;
 pub mod memory;
+pub mod netlink;
 pub mod poller;
 pub mod process;
 pub mod socket;

@@ -1,5 +1,6 @@
 //! The commands, one file each, and the command line that clap reads.
 
+mod check;
 mod completion;
 pub(crate) mod config;
 mod docs;
@@ -35,6 +36,7 @@ pub(crate) fn run(words: Vec<OsString>) -> u8 {
 
 fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
+        Some(("check", args)) => check::run(args),
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
         Some(("passwd", args)) => passwd::run(args),
@@ -61,6 +63,7 @@ pub(crate) fn command() -> Command {
         .after_help(format!("{EXAMPLES}\n\n{}", exit::TABLE))
         .subcommand(serve_command())
         .subcommand(config_command())
+        .subcommand(check::command())
         .subcommand(completion::command())
         .subcommand(man::command())
         .subcommand(passwd::command())
@@ -75,6 +78,7 @@ Examples:
   kannuki serve --memcached-conf /etc/memcached.conf
   kannuki config show -m 1024 -o modern             what would count, and why
   kannuki passwd /etc/kannuki/users app             a user for -Y and -S
+  kannuki check                                     what is open on this host
   kannuki explain idle-timeout";
 
 fn serve_command() -> Command {

@@ -1,0 +1,161 @@
+//! `kannuki check`: what is open on this host. Looks, or reads what was seen before.
+//!
+//! Invariants: nothing of the host is changed; the only file that is ever written is the one that
+//! `--facts` names and that was not there.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use kannuki_audit::{
+    collect::{self, Request},
+    facts::{FACTS_BYTES_MAX, Facts, printable},
+};
+
+use crate::{exit, print};
+
+/// Longest window between two looks at the counters, in seconds: a day.
+const WINDOW_S_MAX: u64 = 86_400;
+/// Time between two looks at the counters unless another was asked for: what makes a check on a
+/// normal host end within two seconds.
+const WINDOW_S_DEFAULT: u64 = 1;
+
+/// The command line.
+pub(crate) fn command() -> Command {
+    Command::new("check")
+        .about("Look what caches are open on this host, who uses them and how they came")
+        .args(looking())
+        .after_help(EXAMPLES)
+}
+
+const EXAMPLES: &str = "\
+Nothing is changed, and nothing leaves this host. Works without root, and says what it could not
+see then.
+
+Examples:
+  kannuki check
+  kannuki check --probe                  measure the amplification of UDP ports too
+  kannuki check --root /mnt              a disk of another system
+  kannuki check --facts host.json        save what was seen, or read it again if it was saved";
+
+/// Options about what is looked at.
+fn looking() -> [Arg; 6] {
+    [
+        Arg::new("root")
+            .long("root")
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .default_value("/")
+            .help("Look at the system whose disk is mounted at DIR"),
+        Arg::new("facts")
+            .long("facts")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Read what was seen from FILE; if there is no FILE, look and save it there")
+            .long_help(
+                "Read what was seen from FILE instead of looking. If there is no such file, look \
+                 and save there what was seen, readable by its owner only. A file that is there is \
+                 never written to.",
+            ),
+        Arg::new("probe").long("probe").action(ArgAction::SetTrue).help(
+            "Measure the amplification: send `version` and `stats` over UDP to own addresses",
+        ),
+        Arg::new("quiet-sockets")
+            .long("no-talk")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["probe", "every-port"])
+            .help("Connect to no socket, not even to ask for the version"),
+        Arg::new("every-port")
+            .long("every-port")
+            .action(ArgAction::SetTrue)
+            .help("Ask every listening TCP socket for its version, not only likely ones"),
+        Arg::new("window")
+            .long("window")
+            .value_name("SECONDS")
+            .value_parser(value_parser!(u64).range(0..=WINDOW_S_MAX))
+            .help("Time between two looks at the counters [default: 1]"),
+    ]
+}
+
+/// Looks, or reads, and prints.
+pub(crate) fn run(args: &ArgMatches) -> u8 {
+    match facts(args) {
+        Ok(facts) => report(&facts),
+        Err(message) => {
+            print::stderr(&format!("error: {}\n", printable(&message)));
+            exit::INCOMPLETE
+        }
+    }
+}
+
+/// What is seen now, or what was saved.
+pub(crate) fn facts(args: &ArgMatches) -> Result<Facts, String> {
+    let file = args.get_one::<PathBuf>("facts");
+    if let Some(file) = file
+        && let Some(facts) = read(file)?
+    {
+        let at = facts.collection.at;
+        let file = printable(&file.to_string_lossy());
+        print::stderr(&format!("note: facts of time {at} were read from {file}\n"));
+        return Ok(facts);
+    }
+    let facts = collect::collect(&request(args)).map_err(|error| error.to_string())?;
+    if let Some(file) = file {
+        save(file, &facts)?;
+        print::stderr(&format!("note: saved to {}\n", printable(&file.to_string_lossy())));
+    }
+    Ok(facts)
+}
+
+fn request(args: &ArgMatches) -> Request {
+    let window = args.get_one::<u64>("window").copied().unwrap_or(WINDOW_S_DEFAULT);
+    let root = args.get_one::<PathBuf>("root").cloned();
+    Request {
+        root: root.unwrap_or_else(|| PathBuf::from("/")),
+        talk: !args.get_flag("quiet-sockets"),
+        probe: args.get_flag("probe"),
+        every_port: args.get_flag("every-port"),
+        window: Duration::from_secs(window),
+        by: concat!("kannuki ", env!("CARGO_PKG_VERSION")).to_owned(),
+        at: None,
+    }
+}
+
+/// Reads saved facts; `None` = there is no such file.
+fn read(path: &Path) -> Result<Option<Facts>, String> {
+    let name = path.display();
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {name}: {error}")),
+        Ok(file) => file,
+    };
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(FACTS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(bound).read_to_end(&mut bytes).map_err(|e| format!("cannot read {name}: {e}"))?;
+    Facts::from_json(&bytes).map(Some).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Facts may tell an attacker where to come in, so only their owner may read them.
+fn save(path: &Path, facts: &Facts) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    let text = facts.to_json().map_err(|error| error.to_string())?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Prints what was seen.
+fn report(facts: &Facts) -> u8 {
+    match facts.to_json() {
+        Ok(text) => print::stdout(&text),
+        Err(error) => {
+            print::stderr(&format!("error: {error}\n"));
+            exit::INCOMPLETE
+        }
+    }
+}
