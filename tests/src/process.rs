@@ -53,6 +53,28 @@ pub fn descriptors(pid: u32) -> Option<usize> {
     std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
 }
 
+/// Whether a TCP socket that listens on `port`, of whatever address, is among the descriptors of
+/// `pid`; `None` where the kernel does not let us see them.
+pub fn listens(pid: u32, port: u16) -> Option<bool> {
+    /// The state of a listening socket in the kernel's tables.
+    const LISTENING: &str = "0A";
+    let local = format!(":{port:04X}");
+    let mut sockets = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in table.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, address, _, state, _, _, _, _, _, inode, ..] = fields[..] else { continue };
+            if address.ends_with(&local) && state == LISTENING {
+                sockets.push(format!("socket:[{inode}]"));
+            }
+        }
+    }
+    let held = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let mut targets = held.filter_map(|held| std::fs::read_link(held.ok()?.path()).ok());
+    Some(targets.any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str())))
+}
+
 /// True while `pid` exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
@@ -97,4 +119,28 @@ fn status_kib(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn whoever_holds_the_listener_listens() {
+        let me = std::process::id();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(listens(me, port), Some(true));
+        let mut other = Command::new("sleep");
+        let mut other = Doomed::start(other.arg("60"));
+        assert_eq!(listens(other.pid(), port), Some(false), "descriptors are not inherited");
+        // A connection to that port is not a listener.
+        let connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop(listener);
+        assert_eq!(listens(me, port), Some(false));
+        drop(connection);
+        assert!(other.wait_exit(Duration::ZERO).is_none());
+    }
 }
