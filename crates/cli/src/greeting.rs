@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use kannuki_server::{
     Exposure, Started,
-    config::{Config, Dialect},
+    config::{ClientCheck, Config, Dialect},
     guard::Strangers,
 };
 
@@ -21,17 +21,25 @@ pub(crate) fn lines(config: &Config, started: &Started, files: &[PathBuf]) -> St
     out
 }
 
-fn protection(config: &Config) -> &'static str {
-    match config.login.as_ref().map(|login| (login.text, login.sasl)) {
-        None => "none: whoever connects may read and write",
-        Some((true, false)) => "log-in by text (-Y), no TLS: passwords cross the wire as they are",
-        Some((false, _)) => {
-            "log-in by SASL (-S), no TLS: PLAIN passwords cross the wire as they are"
-        }
-        Some((true, true)) => {
-            "log-in by text and SASL, no TLS: passwords cross the wire as they are"
-        }
-    }
+fn protection(config: &Config) -> String {
+    let login = config.login.as_ref().map(|login| (login.text, login.sasl));
+    let login = match login {
+        None => "no log-in",
+        Some((true, false)) => "log-in by text (-Y)",
+        Some((false, _)) => "log-in by SASL (-S)",
+        Some((true, true)) => "log-in by text and SASL",
+    };
+    let clear = config.listens.iter().any(|listen| listen.tls.is_none());
+    let tls = config.tls.as_ref().map(|tls| (tls.clients, clear));
+    let tls = match (tls, &config.login) {
+        (None, None) => return "none: whoever connects may read and write".to_owned(),
+        (None, Some(_)) => "no TLS: passwords cross the wire as they are",
+        (Some((_, true)), _) => "TLS, but not on every listener",
+        (Some((ClientCheck::None, false)), _) => "TLS",
+        (Some((ClientCheck::Request, false)), _) => "TLS, with a certificate if a client has one",
+        (Some((ClientCheck::Require, false)), _) => "TLS, only with a certificate",
+    };
+    format!("{login}, {tls}")
 }
 
 fn places(started: &Started) -> String {
@@ -94,7 +102,11 @@ fn settings(started: &Started, files: &[PathBuf]) -> String {
 
 /// A line for a shell that gets an answer from this very server.
 fn trial(config: &Config, started: &Started) -> String {
+    let tls = config.listens.first().is_some_and(|listen| listen.tls.is_some());
     let nc = match (started.tcp.first(), started.unix.first()) {
+        (Some(address), _) if tls => {
+            format!("openssl s_client -quiet -connect {}", reachable(*address).replace(' ', ":"))
+        }
         (Some(address), _) => format!("nc {}", reachable(*address)),
         (None, Some(path)) => format!("nc -U {}", path.display()),
         (None, None) => return "kannuki serve --help".to_owned(),

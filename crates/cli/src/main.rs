@@ -25,6 +25,7 @@ mod print;
 mod situation;
 mod tables;
 mod terminal;
+mod tls;
 mod toml_file;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};

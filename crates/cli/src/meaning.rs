@@ -21,7 +21,7 @@ use kannuki_server::{
     log::LogConfig,
 };
 
-use crate::{access, load::Loaded, own_options, situation::Situation};
+use crate::{access, load::Loaded, own_options, situation::Situation, tls};
 
 /// What the settings mean; the errors are those that only the server's own types can find.
 pub(crate) fn config(loaded: &Loaded, situation: &Situation) -> Result<Config, Vec<OptionError>> {
@@ -44,6 +44,7 @@ pub(crate) fn config(loaded: &Loaded, situation: &Situation) -> Result<Config, V
         login,
         policy: reload.policy,
         udp_trusted: reload.udp_trusted,
+        tls: reload.tls,
         backlog: number(settings, &listening::LISTEN_BACKLOG),
         socket_mark: number(settings, &listening::SOCK_COOKIE_ID),
         memory_bytes: mebibytes(settings, &memory::MEMORY_LIMIT),
@@ -82,7 +83,8 @@ pub(crate) fn reload(
     match access::policy(settings, &loaded.tables, situation, elements) {
         Ok(policy) if errors.is_empty() => {
             let verbosity = number(settings, &process::VERBOSE);
-            Ok(Reload { waiting: Vec::new(), verbosity, udp_trusted, policy })
+            let tls = tls::config(settings, situation)?;
+            Ok(Reload { waiting: Vec::new(), verbosity, udp_trusted, policy, tls })
         }
         found => {
             errors.extend(found.err().unwrap_or_default());
@@ -157,6 +159,7 @@ fn listens(settings: &Settings, dialect: Dialect, elements: &[ListenElement]) ->
             host: element.host.clone(),
             port: element.port.unwrap_or(port),
             dialect: element.protocol.map_or(dialect, own_dialect),
+            tls: tls::of_listener(settings, element.tls).filter(|_| transport == Transport::Tcp),
             optional: shut && element.host == LOOPBACK_V6,
         }));
     }
@@ -346,6 +349,23 @@ mod tests {
         assert_eq!(exposed("--exposure private"), Exposure::Private);
         let inherited = Situation { sockets_inherited: true, ..situation() };
         assert_eq!(access::exposure(&Settings::default(), &inherited), Exposure::Private);
+    }
+
+    #[test]
+    fn listeners_have_their_own_tls() {
+        let config = meant(
+            "-Z -o ssl_chain_cert=c.pem,ssl_verify_mode=1,ssl_ca_cert=/ca,ssl_min_version=3 -U 5 \
+             -l a,notls:b,btls:c,mtls:d",
+        );
+        let (tcp, udp) = config.listens.split_at(4);
+        let checks: Vec<_> = tcp.iter().map(|listen| listen.tls).collect();
+        use kannuki_server::config::ClientCheck::{None as Not, Request, Require};
+        assert_eq!(checks, [Some(Request), None, Some(Not), Some(Require)]);
+        assert!(udp.iter().all(|listen| listen.tls.is_none()));
+        let tls = config.tls.unwrap();
+        assert_eq!((tls.chain, tls.key), (PathBuf::from("/start/c.pem"), None));
+        assert_eq!(tls.min_version, kannuki_server::tls::MinVersion::Tls13);
+        assert!(meant("").tls.is_none() && meant("").listens.iter().all(|l| l.tls.is_none()));
     }
 
     #[test]

@@ -157,8 +157,11 @@ impl Acceptor {
     }
 
     fn welcome(&mut self, counters: &Counters, listener: usize, stream: Stream, peer: PeerAddress) {
-        let Some(id) = self.gates.get(listener).map(|gate| gate.open.id) else { return };
+        let Some(open) = self.gates.get(listener).map(|gate| &gate.open) else { return };
+        let (id, speaks_tls) = (open.id, open.tls.is_some());
         let who = peer_of(&peer).at(id);
+        // Nothing of it is executed before the handshake is done.
+        let who = if speaks_tls { who.over_tls() } else { who };
         let rules = self.instance.rules();
         let proxy = match peer {
             PeerAddress::Inet(address) if rules.guard.policy().proxies_at(id).is_some() => {
@@ -176,7 +179,7 @@ impl Acceptor {
         };
         let Some(place) = self.instance.registry.admit() else {
             counters.add(Counter::RejectedConnections, 1);
-            return Connection::refuse(&stream);
+            return Connection::refuse(&stream, speaks_tls);
         };
         counters.add(Counter::TotalConnections, 1);
         let is_tcp = matches!(peer, PeerAddress::Inet(_));
@@ -227,7 +230,14 @@ impl Acceptor {
         let at = Some(gate.address.clone());
         let registered = place.register(Facts::new(descriptor, address, at, State::Read, now));
         let dialect = gate.open.dialect;
-        let arrival = Arrival { stream, access, dialect, may_idle_out: is_tcp, registered };
+        let endpoint = match gate.open.tls.map(|clients| self.instance.endpoint(clients)) {
+            // Never in clear where TLS was meant.
+            Some(None) => return tracing::error!("a listener has lost its TLS; connection closed"),
+            Some(endpoint) => endpoint,
+            None => None,
+        };
+        let may_idle_out = is_tcp;
+        let arrival = Arrival { stream, access, dialect, endpoint, may_idle_out, registered };
         if let Some(thread) = self.threads.get(self.next) {
             thread.hand_over(arrival);
         }
@@ -279,6 +289,7 @@ impl Acceptor {
     /// A proxy has told whose the connection is: the guard decides about that one.
     fn told(&mut self, counters: &Counters, waiting: Waiting, header: Header) {
         let Waiting { stream, place, proxy, gate, address, .. } = waiting;
+        let speaks_tls = proxy.is_encrypted();
         let (who, address) = match header {
             Header::Local => (proxy, address),
             Header::Client { address, port } => {
@@ -286,6 +297,7 @@ impl Acceptor {
             }
             Header::Unknown => return self.turn_away(counters, &NO_HEADER, &proxy),
         };
+        let who = if speaks_tls { who.over_tls() } else { who };
         // It speaks with a thread from now on. Fails for no descriptor that is watched.
         let _ = self.poller.remove(stream.as_fd());
         match self.admit(&who) {

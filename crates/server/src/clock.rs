@@ -23,6 +23,13 @@ pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Seconds since 1970 by the calendar, for the dates of certificates: unlike [`Clock::unix`] it
+/// follows when the calendar is set.
+#[must_use]
+pub(crate) fn unix_now() -> u64 {
+    wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Ticks once a second; shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Clock {
@@ -68,6 +75,12 @@ impl Clock {
     #[must_use]
     pub(crate) fn uptime(&self) -> u32 {
         self.now().0 - FIRST_SECOND
+    }
+
+    /// Seconds since a moment, or since the start if that was later.
+    #[must_use]
+    pub(crate) fn since(&self, moment: Now) -> u32 {
+        self.now().0.saturating_sub(moment.0.max(FIRST_SECOND))
     }
 
     /// Seconds since 1970, by the start's wall clock and the monotonic time since: the scale on

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use kannuki_guard::{ListenerId, NetworkList, Policy};
 pub use kannuki_protocol::Dialect;
 
+pub use crate::tls::{ClientCheck, TlsConfig};
+
 use crate::{auth::Format, log::LogConfig};
 
 /// Settings of one server.
@@ -31,6 +33,8 @@ pub struct Config {
     pub policy: Policy,
     /// Networks besides loopback that get whole UDP replies.
     pub udp_trusted: NetworkList,
+    /// TLS (`-Z`); `None` = everything in clear.
+    pub tls: Option<TlsConfig>,
     /// Length of the kernel's queue of connections not yet accepted (`-b`).
     pub backlog: u32,
     /// Firewall mark of the listening sockets (`-o sock_cookie_id`), 0 = none.
@@ -114,6 +118,9 @@ pub struct Listen {
     pub port: u16,
     /// Which protocol its connections speak.
     pub dialect: Dialect,
+    /// Its connections speak TLS, and are asked so for a certificate; `None` = in clear. Where
+    /// [`Config::tls`] is not set, nothing else works.
+    pub tls: Option<ClientCheck>,
     /// Skip silently if the host has no such address: the default `::1` on a host without IPv6.
     pub optional: bool,
     /// Under which its own terms stand in the policy, if it has any.
@@ -150,6 +157,8 @@ pub struct Reload {
     /// New rules, lists and exposure, for open connections too. Its switches and what it requires
     /// of peers count after a restart only.
     pub policy: Policy,
+    /// New certificates and what goes with them; heeded where TLS was on at the start.
+    pub tls: Option<TlsConfig>,
     /// Names of settings that have changed too, but only count after a restart.
     pub waiting: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! One client socket: the only place that reads from or writes to one.
+//! One client: its socket, behind the [`wire`], and its session. The only place that reads from or
+//! writes to a client's socket.
 //!
 //! Invariants:
 //! - Between turns an idle connection holds no buffer: it reads into and answers from buffers that
@@ -9,15 +10,14 @@
 //!   full output and the input it had sent before.
 //! - What is held between turns is accounted for in the registry, under one bound for all.
 
-use std::{
-    io::IoSlice,
-    os::fd::{AsFd as _, BorrowedFd},
-};
+mod wire;
+
+use std::{os::fd::BorrowedFd, sync::Arc};
 
 use kannuki_guard::Peer;
 use kannuki_protocol::{Dialect, reply::text::Line};
 use kannuki_store::time::Now;
-use kannuki_sys::socket::{Stream, Trouble};
+use kannuki_sys::socket::Stream;
 use zeroize::Zeroize as _;
 
 use crate::{
@@ -27,12 +27,14 @@ use crate::{
         Turn,
         ahead::{Ahead, Piece, Place},
     },
-    limits::{LOGIN_SECS, WRITE_PIECES_MAX, WRITE_STALL_SECS},
+    limits::{HANDSHAKE_SECS, LOGIN_SECS, WRITE_STALL_SECS},
     output::Output,
     refusals,
     registry::{Registered, State},
     session::{Next, Session},
+    tls::{Endpoint, TlsFault},
 };
+use wire::{Got, Proven, Wire};
 
 /// A connection as the acceptor hands it to a thread.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Arrival {
     pub access: kannuki_guard::Access,
     /// The protocol of its listener.
     pub dialect: Dialect,
+    /// How its listener speaks TLS; `None` = in clear.
+    pub endpoint: Option<Arc<Endpoint>>,
     /// Whether the idle timeout applies (TCP only).
     pub may_idle_out: bool,
     /// Its entry and its place under the limit.
@@ -79,7 +83,7 @@ pub(crate) enum Fate {
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: Stream,
+    wire: Wire,
     session: Session,
     registered: Registered,
     /// Bytes received; the first `used` of them are done with.
@@ -100,12 +104,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Takes over an accepted socket.
+    /// Takes over an accepted socket; `None` where TLS cannot begin, which leaves it closed.
     #[must_use]
-    pub(crate) fn new(arrival: Arrival, turn: &Turn<'_>) -> Self {
+    pub(crate) fn new(arrival: Arrival, turn: &Turn<'_>) -> Option<Self> {
         let login = turn.instance.config.login.as_ref();
-        Self {
-            stream: arrival.stream,
+        Some(Self {
+            wire: Wire::new(arrival.stream, arrival.endpoint)?,
             session: Session::new(arrival.dialect, arrival.access, login),
             registered: arrival.registered,
             inbox: Vec::new(),
@@ -116,13 +120,13 @@ impl Connection {
             may_idle_out: arrival.may_idle_out,
             arrived_at: turn.now,
             sent_at: turn.now,
-        }
+        })
     }
 
     /// The socket, to be watched.
     #[must_use]
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.wire.descriptor()
     }
 
     /// The socket is readable: reads once, into `room`.
@@ -130,21 +134,47 @@ impl Connection {
     /// # Errors
     /// When there is nothing to execute: what is to be done instead.
     pub(crate) fn receive(&mut self, turn: &Turn<'_>, room: &mut [u8]) -> Result<usize, Fate> {
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() || self.wire.is_blocked() {
             // Only a hang-up is reported while replies wait: the peer will never read them.
             return Err(Fate::Close);
         }
-        match self.stream.read(room) {
-            Ok(0) => Err(Fate::Close),
-            Ok(length) => {
-                turn.counters.add(Counter::BytesRead, length as u64);
-                Ok(length)
+        let length = match self.wire.read(room) {
+            Got::Bytes(length) => length,
+            Got::Established(proven, length) => {
+                self.identify(turn, proven)?;
+                length
             }
-            Err(error) => Err(match Trouble::of(&error) {
-                Trouble::WouldBlock | Trouble::Interrupted => Fate::Await,
-                _ => Fate::Close,
-            }),
-        }
+            Got::Nothing => return Err(Fate::Await),
+            Got::End => return Err(Fate::Close),
+            Got::Refused(fault) => return Err(self.turn_away(turn, fault)),
+        };
+        turn.counters.add(Counter::BytesRead, length as u64);
+        Ok(length)
+    }
+
+    /// The handshake is done: the guard decides anew where the peer has proven who it is.
+    fn identify(&mut self, turn: &Turn<'_>, proven: Proven) -> Result<(), Fate> {
+        let kind = if proven.resumed { Counter::TlsResumed } else { Counter::TlsNewSessions };
+        turn.counters.add(kind, 1);
+        let Some(names) = proven.names else { return Ok(()) };
+        self.session.proven(turn, names).map_err(|denial| {
+            turn.counters.add_refusal(refusals::of_denial(&denial));
+            Fate::Close
+        })
+    }
+
+    /// TLS refused the peer: counted, and said once `-v` asks for it.
+    fn turn_away(&self, turn: &Turn<'_>, fault: TlsFault) -> Fate {
+        refusals::count_tls_fault(turn.counters, fault);
+        let kind = if fault.is_of_handshake() {
+            Counter::TlsHandshakeErrors
+        } else {
+            Counter::TlsProtocolErrors
+        };
+        turn.counters.add(kind, 1);
+        let peer = &self.registered.facts().address;
+        tracing::info!(peer, reason = fault.name(), explanation = fault.explain(), "TLS refused");
+        Fate::Close
     }
 
     /// What bytes that it receives now begin with. Those of a command that was begun before can be
@@ -160,7 +190,7 @@ impl Connection {
         if !self.send(turn, &mut unsent) {
             return self.settle(turn, Fate::Close);
         }
-        if !unsent.is_empty() {
+        if !unsent.is_empty() || self.wire.is_blocked() {
             self.unsent = unsent;
             return Fate::AwaitWritable;
         }
@@ -267,7 +297,7 @@ impl Connection {
             if !self.send(turn, out) {
                 break Fate::Close;
             }
-            if !out.is_empty() {
+            if !out.is_empty() || self.wire.is_blocked() {
                 // The socket is full: the replies become this connection's own.
                 self.unsent = out.take_unsent();
                 self.sent_at = turn.now;
@@ -289,35 +319,21 @@ impl Connection {
 
     /// Sends as much as the socket takes; `false` = the connection is broken.
     fn send(&mut self, turn: &Turn<'_>, out: &mut Output) -> bool {
-        while !out.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); WRITE_PIECES_MAX];
-            let filled = out.gather(&mut pieces);
-            let sent = match pieces.get(..filled) {
-                Some([only]) => self.stream.write(only),
-                Some(pieces) => self.stream.write_vectored(pieces),
-                None => return false,
-            };
-            match sent {
-                Ok(0) => return false,
-                Ok(sent) => {
-                    turn.counters.add(Counter::BytesWritten, sent as u64);
-                    self.sent_at = turn.now;
-                    out.advance(sent);
-                }
-                Err(error) => match Trouble::of(&error) {
-                    Trouble::Interrupted => {}
-                    Trouble::WouldBlock => return true,
-                    _ => return false,
-                },
-            }
+        let Ok(sent) = self.wire.send(out) else { return false };
+        if sent.moved {
+            turn.counters.add(Counter::BytesWritten, sent.bytes as u64);
+            self.sent_at = turn.now;
         }
         true
     }
 
     /// Turns a fresh socket away, because the limit of connections is reached.
-    pub(crate) fn refuse(stream: &Stream) {
+    pub(crate) fn refuse(stream: &Stream, speaks_tls: bool) {
+        // A fatal alert, "internal error": what TLS has for it, in clear as before every handshake.
+        const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 80];
+        let words = if speaks_tls { ALERT } else { Line::MaxConns.bytes() };
         // Best effort: a fresh socket has room for one line.
-        let _ = stream.write(Line::MaxConns.bytes());
+        let _ = stream.write(words);
     }
 
     /// Small replies go out at once, and a peer that vanished is noticed one day.
@@ -332,13 +348,13 @@ impl Connection {
             self.inbox = Vec::new();
         }
         let unsent = if self.unsent.is_empty() { 0 } else { self.unsent.held() };
-        let held = self.inbox.capacity() as u64 + unsent;
+        let held = self.inbox.capacity() as u64 + unsent + self.wire.held();
         let before = std::mem::replace(&mut self.held, held);
         if !turn.instance.registry.hold(before, held) && fate != Fate::Close {
             turn.counters.add(Counter::ReadBufOom, 1);
             if self.unsent.is_empty() {
                 // The peer learns why if the line still fits into the socket.
-                let _ = self.stream.write(Line::OomLine.bytes());
+                self.wire.send_last(Line::OomLine.bytes());
             }
             return Fate::Close;
         }
@@ -349,13 +365,20 @@ impl Connection {
             _ => State::Read,
         };
         self.registered.facts().set_state(state);
-        fate
+        // What came before the peer's farewell is answered; then there is nothing to wait for.
+        if fate == Fate::Await && self.wire.has_ended() { Fate::Close } else { fate }
     }
 
     /// Once a second: whether the peer has kept this connection waiting for too long.
     #[must_use]
     pub(crate) fn is_overdue(&self, turn: &Turn<'_>, draining: bool) -> bool {
-        if !self.unsent.is_empty() {
+        let waited = turn.now.0.saturating_sub(self.arrived_at.0);
+        if self.wire.is_handshaking() {
+            // Whether it sends something now and then makes no difference.
+            let slow = waited > HANDSHAKE_SECS;
+            return draining || (slow && self.turn_away(turn, TlsFault::Slow) == Fate::Close);
+        }
+        if !self.unsent.is_empty() || self.wire.is_blocked() {
             let stalled = turn.now.0.saturating_sub(self.sent_at.0) > WRITE_STALL_SECS;
             if stalled {
                 turn.counters.add(Counter::SlowReaders, 1);
@@ -367,7 +390,6 @@ impl Connection {
             // A request that is still arriving is waited for, one that got stuck is not.
             return idle > 0;
         }
-        let waited = turn.now.0.saturating_sub(self.arrived_at.0);
         if waited > LOGIN_SECS && self.session.keeps_login_waiting(turn) {
             turn.counters.add_refusal(refusals::of_denial(&refusals::LOGIN_TIMEOUT));
             return true;
@@ -383,11 +405,19 @@ impl Connection {
     /// Nothing is begun and nothing waits to be sent: it can be closed without a loss.
     #[must_use]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.unsent.is_empty() && self.inbox.is_empty() && self.session.is_between_commands()
+        let rest = self.unsent.is_empty() && self.inbox.is_empty() && self.wire.is_at_rest();
+        rest && self.session.is_between_commands()
     }
 
-    /// Gives back what the registry was told of.
-    pub(crate) fn closed(self, turn: &Turn<'_>) {
+    /// The TLS handshake is not done, so the next bytes may cost a signature.
+    #[must_use]
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.wire.is_handshaking()
+    }
+
+    /// Says farewell and gives back what the registry was told of.
+    pub(crate) fn closed(mut self, turn: &Turn<'_>) {
+        self.wire.farewell();
         let _ = turn.instance.registry.hold(self.held, 0);
     }
 }

@@ -103,6 +103,14 @@ counters! { Counter, COUNTERS,
     SlowReaders = "kannuki_slow_readers_closed",
     /// Commands executed, of any kind.
     Commands = "kannuki_commands",
+    /// TLS handshakes that began a session.
+    TlsNewSessions = "ssl_new_sessions",
+    /// TLS handshakes that resumed one.
+    TlsResumed = "kannuki_tls_resumed_sessions",
+    /// TLS handshakes that failed.
+    TlsHandshakeErrors = "ssl_handshake_errors",
+    /// TLS conversations that failed after their handshake.
+    TlsProtocolErrors = "ssl_proto_errors",
     /// Datagrams dropped because they asked for more than one complete request.
     DatagramsDropped = "kannuki_datagrams_dropped",
 }

@@ -22,6 +22,7 @@ use kannuki_sys::{
 use crate::{
     StartError,
     config::{Config, Listen, Transport, UnixListen},
+    tls::ClientCheck,
 };
 
 /// All open sockets of a server.
@@ -42,6 +43,8 @@ pub(crate) struct Open<S> {
     pub dialect: Dialect,
     /// Under which its own terms stand in the policy.
     pub id: ListenerId,
+    /// Its connections speak TLS, and are asked so for a certificate; `None` = in clear.
+    pub tls: Option<ClientCheck>,
 }
 
 impl Doors {
@@ -54,7 +57,7 @@ impl Doors {
         let mut doors = Self::default();
         if config.inherit_sockets {
             let inherited = inherited::take().map_err(|error| system(&error.to_string()))?;
-            doors.adopt(inherited, config.dialect);
+            doors.adopt(inherited, config);
             if !doors.is_empty() {
                 return Ok(doors);
             }
@@ -71,12 +74,15 @@ impl Doors {
         self.listeners.is_empty() && self.datagrams.is_empty()
     }
 
-    fn adopt(&mut self, inherited: Vec<Inherited>, dialect: Dialect) {
+    fn adopt(&mut self, inherited: Vec<Inherited>, config: &Config) {
+        let dialect = config.dialect;
         for socket in inherited {
             match socket {
-                Inherited::Tcp(listener) | Inherited::Unix(listener) => {
-                    self.listeners.push(adopted(listener, dialect));
+                Inherited::Tcp(listener) => {
+                    let tls = config.tls.as_ref().map(|tls| tls.clients);
+                    self.listeners.push(Open { tls, ..adopted(listener, dialect) });
                 }
+                Inherited::Unix(listener) => self.listeners.push(adopted(listener, dialect)),
                 Inherited::Udp(datagram) => self.datagrams.push(adopted(datagram, dialect)),
             }
         }
@@ -135,6 +141,7 @@ impl Doors {
             socket: listener,
             dialect: unix.dialect,
             id: ListenerId::PLAIN,
+            tls: None,
         });
         Ok(())
     }
@@ -163,12 +170,12 @@ impl Doors {
 
 /// What was handed over is named nowhere in the configuration, so it has no terms of its own.
 const fn adopted<S>(socket: S, dialect: Dialect) -> Open<S> {
-    Open { socket, dialect, id: ListenerId::PLAIN }
+    Open { socket, dialect, id: ListenerId::PLAIN, tls: None }
 }
 
 impl Listen {
     fn open<S>(&self, socket: S) -> Open<S> {
-        Open { socket, dialect: self.dialect, id: self.id }
+        Open { socket, dialect: self.dialect, id: self.id, tls: self.tls }
     }
 }
 

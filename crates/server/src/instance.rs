@@ -21,6 +21,7 @@ use crate::{
     log::{LogControl, LogError},
     prefixes::Prefixes,
     registry::Registry,
+    tls::{ClientCheck, Endpoint, Tls},
     worker::Letterbox,
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Instance {
     pub authority: Option<Authority>,
     /// Stopping.
     pub control: Control,
+    /// TLS, if it is on.
+    pub tls: Option<Tls>,
     /// The diagnostics; a simulation has none.
     log: Option<LogControl>,
     /// Settings without effect, as changed at run time.
@@ -76,6 +79,8 @@ pub(crate) struct Parts {
     pub guard: Guard,
     /// The users, if there are any.
     pub authority: Option<Authority>,
+    /// TLS, if it is on.
+    pub tls: Option<Tls>,
     /// The diagnostics.
     pub log: Option<LogControl>,
     /// The threads' letterboxes, to wake them.
@@ -86,7 +91,7 @@ impl Instance {
     /// Puts the parts together.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, clock, executor, guard, authority, log, letterboxes } = parts;
+        let Parts { config, clock, executor, guard, authority, tls, log, letterboxes } = parts;
         let replies = ReplyBudget::new(config.udp_trusted.clone());
         let held_max = match config.buffer_bytes_max {
             0 => crate::limits::BUFFERS_BYTES_DEFAULT,
@@ -105,6 +110,7 @@ impl Instance {
                 letterboxes,
             },
             authority,
+            tls,
             log,
             echo: Mutex::new(config.echo.clone()),
             accepting: AtomicBool::new(true),
@@ -132,6 +138,11 @@ impl Instance {
     #[must_use]
     pub(crate) fn verbosity(&self) -> u8 {
         self.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// What a connection begins TLS with; `None` where there is no such TLS.
+    pub(crate) fn endpoint(&self, clients: ClientCheck) -> Option<Arc<Endpoint>> {
+        self.tls.as_ref()?.endpoint(clients)
     }
 
     /// Logs more or less from now on.

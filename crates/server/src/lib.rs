@@ -41,6 +41,7 @@ mod session;
 pub mod simulation;
 mod stats;
 mod threshold;
+pub mod tls;
 mod worker;
 
 pub use kannuki_guard as guard;

@@ -29,6 +29,18 @@ pub(crate) const BUFFERS_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// Seconds that a peer may leave its replies unread before it is closed.
 pub(crate) const WRITE_STALL_SECS: u32 = 60;
 
+/// Seconds from the accept within which a TLS handshake must be done: two or three round trips and
+/// some milliseconds of arithmetic, a hundred times over.
+pub(crate) const HANDSHAKE_SECS: u32 = 10;
+
+/// Connections whose TLS handshake one thread carries on in a turn: a handshake costs up to a
+/// millisecond (RSA), and whoever is connected already does not wait for more than a few of them.
+pub(crate) const HANDSHAKES_PER_TURN: u32 = 16;
+
+/// Bytes of replies that TLS seals at once, four records: one send for most turns, and no more than
+/// this waits sealed for a peer that does not read.
+pub(crate) const SEAL_BYTES_MAX: usize = 64 * 1024;
+
 /// Seconds that open requests get to finish after SIGTERM.
 pub(crate) const DRAIN_SECS: u32 = 5;
 

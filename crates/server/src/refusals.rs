@@ -1,13 +1,16 @@
-//! Every refusal has a name and is counted once: the guard's reasons and the protocol's faults in one
-//! row of counters.
+//! Every refusal has a name and is counted once: the guard's reasons, the protocol's faults and those
+//! of TLS in one row of counters.
 
 use kannuki_guard::{Denial, Reason, Response};
 use kannuki_protocol::violation::Fault;
 
-use crate::counters::{Counters, Totals};
+use crate::{
+    counters::{Counters, Totals},
+    tls::TlsFault,
+};
 
 /// How many kinds of refusal there are.
-pub(crate) const REFUSALS: usize = Reason::ALL.len() + Fault::ALL.len();
+pub(crate) const REFUSALS: usize = Reason::ALL.len() + Fault::ALL.len() + TlsFault::ALL.len();
 
 /// Wrong name, password or proof.
 pub(crate) const LOGIN_FAILED: Denial = Denial::new(Response::AccessDenied, Reason::LoginFailed);
@@ -35,10 +38,18 @@ pub(crate) fn count_fault(counters: &Counters, fault: Fault) {
     counters.add_refusal(place.map_or(REFUSALS - 1, |place| Reason::ALL.len() + place));
 }
 
+/// Counts a peer that TLS turned away.
+pub(crate) fn count_tls_fault(counters: &Counters, fault: TlsFault) {
+    let place = TlsFault::ALL.iter().position(|known| *known == fault);
+    let before = Reason::ALL.len() + Fault::ALL.len();
+    counters.add_refusal(place.map_or(REFUSALS - 1, |place| before + place));
+}
+
 /// Shows the name and count of every kind of refusal that has happened.
 pub(crate) fn show(totals: &Totals, mut show: impl FnMut(&'static str, u64)) {
     let names = Reason::ALL.iter().map(|reason| reason.name());
     let names = names.chain(Fault::ALL.iter().map(|fault| fault.name()));
+    let names = names.chain(TlsFault::ALL.iter().map(|fault| fault.name()));
     for (place, name) in names.enumerate() {
         match totals.of_refusal(place) {
             0 => {}
@@ -82,5 +93,10 @@ pub fn catalogue() -> impl Iterator<Item = Refusal> {
         meaning: fault.explain(),
         answer: Some(fault.text()),
     });
-    reasons.chain(faults)
+    let tls = TlsFault::ALL.into_iter().map(|fault| Refusal {
+        name: fault.name(),
+        meaning: fault.explain(),
+        answer: Some(""),
+    });
+    reasons.chain(faults).chain(tls)
 }

@@ -26,7 +26,7 @@ use crate::{
     clock,
     config::{Config, Reload},
     datagram::DatagramDoor,
-    dispatch::Executor,
+    dispatch::{Executor, admin::log_refresh},
     doors::{Doors, Open, describe_inet},
     instance::{Instance, Parts, Rules},
     limits::{
@@ -36,6 +36,7 @@ use crate::{
     log,
     memory::{Pages, Store},
     registry::{Facts, State},
+    tls::{self, Tls},
     worker::{Post, Worker},
 };
 
@@ -76,6 +77,9 @@ pub enum StartError {
     /// The file of users cannot be used: exit code 1.
     #[error("{0}")]
     Users(String),
+    /// A certificate or key cannot be used: exit code 64.
+    #[error("{0}")]
+    Tls(String),
     /// No such user: exit code 67.
     #[error("can't find the user {0} to switch to")]
     UnknownUser(String),
@@ -88,6 +92,7 @@ impl StartError {
         match self {
             Self::System(_) => 71,
             Self::Limit(_) | Self::Users(_) => 1,
+            Self::Tls(_) => 64,
             Self::UnknownUser(_) => 67,
         }
     }
@@ -109,8 +114,9 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
         .map_err(system("cannot receive signals"))?;
     let mut config = config;
     let mut notices: Vec<String> = raise_limits(&mut config)?.into_iter().collect();
-    // With the rights of the start, which may be the only ones that can read it.
+    // With the rights of the start, which may be the only ones that can read them.
     let authority = open_users(&config, &mut notices)?;
+    let tls = load_tls(&config, &mut notices)?;
     let doors = Doors::open(&config)?;
     if config.daemonize {
         let keep_output = config.log.verbosity > 0;
@@ -118,7 +124,7 @@ pub fn run(config: Config, hooks: Hooks) -> Result<(), StartError> {
     }
     let pid_file = write_pid_file(&config)?;
     let removes_pid_file = config.daemonize;
-    let start = Start { doors, user, authority, notices };
+    let start = Start { doors, user, authority, tls, notices };
     let served = serve(config, start, &mut signals, hooks);
     if let Some(pid_file) = pid_file.filter(|_| removes_pid_file || served.is_err())
         && let Err(error) = pid_file.remove()
@@ -133,6 +139,7 @@ struct Start {
     doors: Doors,
     user: Option<User>,
     authority: Option<Authority>,
+    tls: Option<Tls>,
     /// To be logged once there is a log.
     notices: Vec<String>,
 }
@@ -144,9 +151,10 @@ fn serve(
     signals: &mut Signals,
     hooks: Hooks,
 ) -> Result<(), StartError> {
-    let Start { mut doors, user, authority, mut notices } = start;
+    let Start { mut doors, user, authority, tls, mut notices } = start;
     drop_privileges(&config, user.as_ref())?;
     notices.extend(unreadable_users(&config));
+    notices.extend(config.tls.as_ref().and_then(tls::unreadable));
     if let Some(unix) = config.unix.as_ref().filter(|_| doors.is_empty()) {
         doors.open_unix(unix, &config)?;
     }
@@ -154,7 +162,7 @@ fn serve(
         doors.write_ports(path)?;
     }
     let started = started(&doors, user.map(|user| user.name));
-    let (instance, threads) = start_threads(config, doors, authority)?;
+    let (instance, threads) = start_threads(config, doors, authority, tls)?;
     for notice in notices {
         tracing::warn!("{notice}");
     }
@@ -222,6 +230,14 @@ fn unreadable_users(config: &Config) -> Option<String> {
     Some(format!("{path}: SIGHUP will not read the users again: {error}; chgrp and chmod g=r it"))
 }
 
+/// Reads certificates and key; what is odd about them becomes a notice.
+fn load_tls(config: &Config, notices: &mut Vec<String>) -> Result<Option<Tls>, StartError> {
+    let Some(tls) = config.tls.clone() else { return Ok(None) };
+    let (tls, warnings) = Tls::load(tls).map_err(|error| StartError::Tls(error.to_string()))?;
+    notices.extend(warnings);
+    Ok(Some(tls))
+}
+
 fn write_pid_file(config: &Config) -> Result<Option<PidFile>, StartError> {
     let Some(path) = &config.pid_file else { return Ok(None) };
     let written = PidFile::write(path);
@@ -283,6 +299,7 @@ fn start_threads(
     config: Config,
     doors: Doors,
     authority: Option<Authority>,
+    tls: Option<Tls>,
 ) -> Result<(Arc<Instance>, Vec<JoinHandle<()>>), StartError> {
     let log = log::start(&config.log, clock::wall).map_err(system("cannot start the log"))?;
     if config.lock_memory
@@ -300,6 +317,7 @@ fn start_threads(
         executor: Executor::new(store(&config)?),
         guard: Guard::new(config.policy.clone()),
         authority,
+        tls,
         log: Some(log),
         letterboxes: posts.iter().map(|post| Arc::clone(&post.letterbox)).collect(),
         config,
@@ -366,7 +384,7 @@ fn udp_doors(
 ) -> Result<Vec<Vec<DatagramDoor>>, StartError> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
     let mut shares: Vec<Vec<DatagramDoor>> = (0..threads).map(|_| Vec::new()).collect();
-    for Open { socket, dialect, id } in datagrams {
+    for Open { socket, dialect, id, .. } in datagrams {
         let address = describe_inet("udp", socket.local_address());
         let descriptor = socket.as_fd().as_raw_fd();
         let now = instance.clock.now();
@@ -450,6 +468,9 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
             let policy = reloaded(old.guard.policy(), new.policy);
             let replies = ReplyBudget::new(new.udp_trusted);
             instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
+            if let Some((tls, config)) = instance.tls.as_ref().zip(new.tls) {
+                log_refresh(&tls.reload(config, instance.clock.now()));
+            }
             tracing::info!("reloaded");
             if !new.waiting.is_empty() {
                 let settings = new.waiting.join(", ");

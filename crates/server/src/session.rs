@@ -10,7 +10,7 @@
 //!   for it.
 #![deny(clippy::indexing_slicing)]
 
-use kannuki_guard::{Access, Denial, Permit, action};
+use kannuki_guard::{Access, CertificateNames, Denial, Permit, action};
 use kannuki_protocol::{
     Command, Decoder, Dialect, Event,
     binary::{Binary, BinaryVerb},
@@ -169,6 +169,20 @@ impl Session {
                 return Progress { used, next };
             }
         }
+    }
+
+    /// The peer has proven to hold a certificate with these names: it is judged anew.
+    ///
+    /// # Errors
+    /// With that certificate it may not be here.
+    pub(crate) fn proven(
+        &mut self,
+        turn: &Turn<'_>,
+        names: CertificateNames,
+    ) -> Result<(), Denial> {
+        let peer = self.access.peer().clone().with_certificate(names);
+        self.access = turn.rules.guard.admit(&peer)?;
+        Ok(())
     }
 
     /// After a reload the peer is judged anew, once.

@@ -29,7 +29,10 @@ use crate::{
         ahead::{Ahead, Piece, Place},
     },
     instance::{Instance, Rules},
-    limits::{BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, READ_BYTES, TURN_REFILLS_MAX},
+    limits::{
+        BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, HANDSHAKES_PER_TURN, READ_BYTES,
+        TURN_REFILLS_MAX,
+    },
     output::Output,
 };
 
@@ -172,6 +175,8 @@ pub(crate) struct Worker {
     batch: Batch,
     /// How often each connection's budget may be filled again in this turn.
     refills: u32,
+    /// TLS handshakes that may still be carried on in this turn.
+    handshakes: u32,
     /// Somebody of the batch has logged in: its bytes have to be wiped.
     secret: bool,
     out: Output,
@@ -210,6 +215,7 @@ impl Worker {
             again: VecDeque::new(),
             batch: Batch::new(),
             refills: 0,
+            handshakes: 0,
             secret: false,
             out: Output::default(),
             drain_until: None,
@@ -259,6 +265,7 @@ impl Worker {
         let waiting = self.again.len();
         let ready = u32::try_from(events.len() + waiting).unwrap_or(u32::MAX);
         self.refills = TURN_REFILLS_MAX / ready.max(1);
+        self.handshakes = HANDSHAKES_PER_TURN;
         for ready in events.iter() {
             match ready.token {
                 WAKER => self.look_around(&turn),
@@ -305,7 +312,9 @@ impl Worker {
     }
 
     fn settle_in(&mut self, turn: &Turn<'_>, arrival: Arrival) {
-        let connection = Connection::new(arrival, turn);
+        let Some(connection) = Connection::new(arrival, turn) else {
+            return tracing::error!("cannot begin TLS with a new connection; it is closed");
+        };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: 0,
@@ -341,9 +350,22 @@ impl Worker {
         }
         if ready.writable {
             self.with(turn, token, Connection::writable);
-        } else if ready.readable {
+        } else if ready.readable && self.may_read(token) {
             self.receive(turn, token);
         }
+    }
+
+    /// Whether to read from a connection in this turn. One in its handshake may have to wait: it is
+    /// reported again in the next.
+    fn may_read(&mut self, token: u64) -> bool {
+        let place = self.place_mut(token);
+        let connection = place.and_then(|place| place.connection.as_ref());
+        if !connection.is_some_and(Connection::is_handshaking) {
+            return true;
+        }
+        let left = self.handshakes;
+        self.handshakes = left.saturating_sub(1);
+        left > 0
     }
 
     /// The place that a token names, if it is still the same connection's.

@@ -1,10 +1,10 @@
 //! Settings that are fine each by itself and wrong together.
 
 use super::{
-    listen::ListenProtocol,
-    problem::{EXIT_SYSTEM, EXIT_USAGE, OptionError},
+    listen::{ListenProtocol, ListenTls},
+    problem::{EXIT_SYSTEM, EXIT_USAGE, OptionError, OptionWarning},
     reading::Given,
-    settings::Settings,
+    settings::{Settings, default_value},
     source::Source,
     spec::{Effect, OptionSpec},
     table::{
@@ -13,7 +13,10 @@ use super::{
         listening::{LISTEN, PORT, PROTOCOL, UDP_PORT, UNIX_SOCKET},
         memory::{MAX_ITEM_SIZE, MEMORY_LIMIT},
         storage::EXT_PATH,
-        tls::ENABLE_SSL,
+        tls::{
+            ENABLE_SSL, SSL_CA_CERT, SSL_CHAIN_CERT, SSL_CIPHERS, SSL_KEY, SSL_MIN_VERSION,
+            SSL_VERIFY_MODE, SSL_WBUF_SIZE,
+        },
         traffic::{NAPI_IDS, THREADS},
     },
     value::Value,
@@ -31,6 +34,28 @@ pub(super) fn check(settings: &Settings) -> Vec<OptionError> {
     found.refused();
     found.errors
 }
+
+/// What is fine and means something else than was perhaps expected.
+pub(super) fn remarks(settings: &Settings) -> Vec<OptionWarning> {
+    let mut remarks = Vec::new();
+    let mut remark = |spec: &OptionSpec, applies: fn(i64) -> bool, message: &str| {
+        let given = settings.given(spec).filter(|_| applies(settings.number(spec)));
+        remarks.extend(given.map(|given| OptionWarning {
+            message: message.to_owned(),
+            origin: given.source.clone(),
+        }));
+    };
+    let old = "ssl_min_version: TLS 1.0 and 1.1 are not spoken; the oldest version is 1.2";
+    remark(&SSL_MIN_VERSION, |version| version < TLS_1_2, old);
+    let long = "ssl_wbuf_size: a TLS record has 16 KiB at the most, and so much is used";
+    remark(&SSL_WBUF_SIZE, |kibibytes| kibibytes > RECORD_KIBIBYTES, long);
+    remarks
+}
+
+/// `ssl_min_version` of TLS 1.2.
+const TLS_1_2: i64 = 2;
+/// Longest TLS record.
+const RECORD_KIBIBYTES: i64 = 16;
 
 struct Contradictions<'s> {
     settings: &'s Settings,
@@ -101,8 +126,50 @@ impl Contradictions<'_> {
     fn tls(&mut self) {
         let no_tcp =
             self.settings.number(&PORT) == 0 || self.settings.given(&UNIX_SOCKET).is_some();
-        if self.settings.switch(&ENABLE_SSL) && no_tcp {
+        if !self.settings.switch(&ENABLE_SSL) {
+            return self.tls_without_tls();
+        }
+        if no_tcp {
             self.fail(&ENABLE_SSL, "-Z needs a TCP port".to_owned());
+        }
+        if self.settings.given(&SSL_CHAIN_CERT).is_none() {
+            let message = "-Z needs the server's certificate: -o ssl_chain_cert=FILE".to_owned();
+            self.fail(&ENABLE_SSL, message);
+        }
+        if self.settings.given(&SSL_CA_CERT).is_some() {
+            return;
+        }
+        if self.settings.number(&SSL_VERIFY_MODE) > 0 {
+            let message = "ssl_verify_mode needs the authorities that sign the certificates of \
+                           clients: -o ssl_ca_cert=FILE";
+            self.fail(&SSL_VERIFY_MODE, message.to_owned());
+        }
+        let mut elements = self.settings.listens(&LISTEN).into_iter();
+        if let Some(element) = elements.find(|element| element.tls == Some(ListenTls::Mutual)) {
+            let message = format!(
+                "-l {element} needs the authorities that sign the certificates of clients: \
+                 -o ssl_ca_cert=FILE"
+            );
+            self.fail(&LISTEN, message);
+        }
+    }
+
+    /// What is to protect, and would not.
+    fn tls_without_tls(&mut self) {
+        let protecting = [
+            &SSL_CHAIN_CERT,
+            &SSL_KEY,
+            &SSL_VERIFY_MODE,
+            &SSL_CIPHERS,
+            &SSL_CA_CERT,
+            &SSL_MIN_VERSION,
+        ];
+        let mut protecting = protecting.into_iter();
+        let given = protecting.find(|spec| self.settings.value(spec) != default_value(spec));
+        if let Some(spec) = given {
+            let name = spec.usual();
+            let message = format!("{name} does nothing without -Z, and everything goes in clear");
+            self.fail(spec, message);
         }
     }
 

@@ -44,6 +44,8 @@ impl Settings {
         }
         let late = checks::check(&settings);
         settings.errors.extend(late);
+        let remarks = checks::remarks(&settings);
+        settings.warnings.extend(remarks);
         settings
     }
 
@@ -189,7 +191,7 @@ impl Settings {
 }
 
 /// The default as a value; a test sees to it that every default can be read.
-fn default_value(spec: &OptionSpec) -> Option<Value> {
+pub(super) fn default_value(spec: &OptionSpec) -> Option<Value> {
     let text = spec.default?;
     value::read(spec, text.as_bytes(), Manner::Memcached).ok().map(|(value, _)| value)
 }

@@ -85,12 +85,22 @@ fn every_default_is_a_value() {
 fn what_protects_or_routes_never_passes_silently() {
     let alone = [&access::ENABLE_SASL, &access::AUTH_FILE, &process::DROP_PRIVILEGES];
     let refused = tls::TLS.iter().chain(table::proxy::PROXY).chain(&alone);
-    for spec in refused {
+    // Who asks for the kernel's TLS gets the server's.
+    for spec in refused.filter(|spec| !spec.is(&tls::SSL_KERNEL_TLS)) {
         assert!(!matches!(spec.effect, Effect::NoEffect { .. } | Effect::Warns { .. }));
     }
     for text in ["-Z", "-o ssl_key=f", "-o proxy_config=routelib"] {
         assert_eq!(exit_code(text), 64, "{text}");
     }
+    for text in [
+        "-Z -p 0 -o ssl_chain_cert=f",
+        "-Z -o ssl_chain_cert=f,ssl_verify_mode=2",
+        "-Z -o ssl_chain_cert=f -l mtls:127.0.0.1",
+        "-o ssl_ciphers=x",
+    ] {
+        assert_eq!(exit_code(text), 64, "{text}");
+    }
+    assert_eq!(exit_code("-Z -o ssl_chain_cert=f,ssl_verify_mode=3,ssl_ca_cert=f -l mtls:h"), 0);
     assert_eq!(exit_code("-o no_drop_privileges"), 0);
 }
 

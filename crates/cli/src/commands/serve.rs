@@ -6,7 +6,7 @@ use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use kannuki_audit::memcached_options::{
     Action, ListenElement, MEMCACHED_VERSION, OptionError, Word, pages,
-    table::{GROUPS, process::VERBOSE},
+    table::{GROUPS, process::VERBOSE, tls},
 };
 use kannuki_server::{
     Hooks, Started,
@@ -79,7 +79,10 @@ fn hooks(config: Config, words: Vec<Word>, situation: Situation, loaded: &Loaded
 
 /// The settings that a reload does not change, each by its name and value.
 fn waits_for_restart(loaded: &Loaded) -> Vec<(String, Option<String>)> {
-    let reloaded = own_options::RELOADED.iter().copied().chain([&VERBOSE]).collect::<Vec<_>>();
+    let reloaded = own_options::RELOADED.iter().copied().chain([&VERBOSE]);
+    // Certificates and what goes with them, but for the switch itself.
+    let certificates = tls::TLS.iter().copied().filter(|spec| !spec.is(&tls::ENABLE_SSL));
+    let reloaded: Vec<_> = reloaded.chain(certificates).collect();
     let options = own_options::grammar();
     let lines = loaded.settings.lines(options.options());
     let lines = lines.filter(|line| reloaded.iter().all(|spec| line.spec.name() != spec.name()));

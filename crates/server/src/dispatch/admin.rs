@@ -9,7 +9,7 @@ use kannuki_protocol::{
 };
 
 use super::{Turn, classic::deny};
-use crate::{VERSION, config::Echo, counters::Counter, dump, stats};
+use crate::{VERSION, config::Echo, counters::Counter, dump, stats, tls::TlsError};
 
 /// Smallest memory limit that may be asked for, in MiB, as in memcached.
 const MEMLIMIT_MEGABYTES_MIN: u64 = 8;
@@ -72,7 +72,13 @@ fn answer(
             // There are no watchers yet: the answer is that of `-W`.
             Line::WatchNotAllowed
         }
-        AdminVerb::RefreshCerts => Line::TlsNotEnabled,
+        AdminVerb::RefreshCerts => match refresh_certificates(turn, access)? {
+            Ok(line) => line,
+            Err(error) => {
+                out.extend_from_slice(format!("{error}\r\n").as_bytes());
+                return Ok(false);
+            }
+        },
         // Accepted by memcached too when there is no extstore; it changes nothing.
         AdminVerb::Extstore => Line::Ok,
         AdminVerb::Slabs(asked) => tune(turn, access, |echo| slabs(echo, asked))?,
@@ -82,6 +88,31 @@ fn answer(
     };
     line.encode(out);
     Ok(false)
+}
+
+/// Reads the certificates again. Whoever is connected keeps those that the connection began with.
+fn refresh_certificates(
+    turn: &Turn<'_>,
+    access: &Access,
+) -> Result<Result<Line, TlsError>, Denial> {
+    let _permit = turn.permit::<action::Admin>(access, None)?;
+    let Some(tls) = &turn.instance.tls else { return Ok(Ok(Line::TlsNotEnabled)) };
+    let refreshed = tls.refresh(turn.now);
+    log_refresh(&refreshed);
+    Ok(refreshed.map(|_| Line::Ok))
+}
+
+/// Says in the log what came of reading the certificates again.
+pub(crate) fn log_refresh(refreshed: &Result<Vec<String>, TlsError>) {
+    match refreshed {
+        Ok(warnings) => {
+            tracing::info!("certificates read again");
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => tracing::error!(%error, "the old certificates stay in force"),
+    }
 }
 
 /// Sends this process the signal that stops it, as memcached does.

@@ -103,6 +103,14 @@ fn commands(turn: &Turn<'_>, totals: &Totals, row: &mut Row<'_, '_>) {
     ] {
         show_counter(row, totals, counter);
     }
+    if let Some(tls) = &turn.instance.tls {
+        if tls.config().session_cache {
+            show_counter(row, totals, Counter::TlsNewSessions);
+        }
+        show_counter(row, totals, Counter::TlsHandshakeErrors);
+        show_counter(row, totals, Counter::TlsProtocolErrors);
+        row.show("time_since_server_cert_refresh", turn.instance.clock.since(tls.loaded_at()));
+    }
     if turn.instance.config.idle_timeout_secs > 0 {
         show_counter(row, totals, Counter::IdleKicks);
     }
@@ -211,5 +219,10 @@ fn own(turn: &Turn<'_>, totals: &Totals, store: &StoreStats, row: &mut Row<'_, '
     show_counter(row, totals, Counter::Commands);
     show_counter(row, totals, Counter::SlowReaders);
     show_counter(row, totals, Counter::DatagramsDropped);
+    if let Some(tls) = &turn.instance.tls {
+        row.show("kannuki_tls_new_sessions", totals.of(Counter::TlsNewSessions));
+        show_counter(row, totals, Counter::TlsResumed);
+        row.show("kannuki_tls_failed_refreshes", tls.failed_reloads());
+    }
     refusals::show(totals, |name, count| row.show(&format!("kannuki_refused_{name}"), count));
 }

@@ -5,7 +5,11 @@ use std::sync::PoisonError;
 use kannuki_guard::{Permit, action};
 
 use super::Row;
-use crate::{config::Echo, dispatch::Turn};
+use crate::{
+    config::Echo,
+    dispatch::Turn,
+    tls::{KeyFormat, MinVersion, RECORD_BYTES_MAX, Tls, TlsConfig},
+};
 
 pub(super) fn show(turn: &Turn<'_>, permit: &Permit<'_, action::Stats>, row: &mut Row<'_, '_>) {
     let echo = turn.instance.echo.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -16,7 +20,7 @@ pub(super) fn show(turn: &Turn<'_>, permit: &Permit<'_, action::Stats>, row: &mu
     lru(turn, &echo, row);
     buffers(turn, &echo, row);
     extstore(&echo, row);
-    tls(row);
+    tls(turn, row);
     row.show("num_napi_ids", echo.napi_ids);
     row.show("memory_file", if echo.memory_file.is_some() { "yes" } else { "(null)" });
     row.show("client_flags_size", size_of::<u32>());
@@ -110,17 +114,24 @@ fn extstore(echo: &Echo, row: &mut Row<'_, '_>) {
     row.yes_no("ext_drop_unread", false);
 }
 
-/// What a memcached without `-Z` shows.
-fn tls(row: &mut Row<'_, '_>) {
-    row.yes_no("ssl_enabled", false);
-    row.show("ssl_chain_cert", "(null)");
-    row.show("ssl_key", "(null)");
-    row.show("ssl_verify_mode", 0);
-    row.show("ssl_keyformat", 1);
-    row.show("ssl_ciphers", "NULL");
-    row.show("ssl_ca_cert", "NULL");
-    row.show("ssl_wbuf_size", 16 * 1024);
-    row.yes_no("ssl_session_cache", false);
-    row.yes_no("ssl_kernel_tls", false);
-    row.show("ssl_min_version", "tlsv1.2");
+/// The paths are nobody's business: that there is one is shown, not which.
+fn tls(turn: &Turn<'_>, row: &mut Row<'_, '_>) {
+    let config = turn.instance.tls.as_ref().map(Tls::config);
+    let of = |show: fn(&TlsConfig) -> bool| config.as_ref().is_some_and(show);
+    let path = |is_set: bool, unset: &'static str| if is_set { "yes" } else { unset };
+    row.yes_no("ssl_enabled", config.is_some());
+    row.show("ssl_chain_cert", path(config.is_some(), "(null)"));
+    row.show("ssl_key", path(of(|config| config.key.is_some()), "(null)"));
+    row.show("ssl_verify_mode", config.as_ref().map_or(0, |config| config.verify_mode));
+    let der = of(|config| config.key_format == KeyFormat::Der);
+    row.show("ssl_keyformat", if der { 2 } else { 1 });
+    let ciphers = config.as_ref().and_then(|config| config.ciphers.text());
+    row.show("ssl_ciphers", ciphers.unwrap_or("NULL"));
+    row.show("ssl_ca_cert", path(of(|config| config.authorities.is_some()), "NULL"));
+    let write_buffer = config.as_ref().map(|config| config.write_buffer_bytes);
+    row.show("ssl_wbuf_size", write_buffer.unwrap_or(RECORD_BYTES_MAX as u64));
+    row.yes_no("ssl_session_cache", of(|config| config.session_cache));
+    row.yes_no("ssl_kernel_tls", of(|config| config.kernel_tls));
+    let newest = of(|config| config.min_version == MinVersion::Tls13);
+    row.show("ssl_min_version", if newest { "tlsv1.3" } else { "tlsv1.2" });
 }

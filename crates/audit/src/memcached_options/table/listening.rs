@@ -29,10 +29,11 @@ option_table! {
 
     /// Addresses to listen on; may be given several times.
     ///
-    /// A list parted by commas or semicolons of `[proto[ascii|binary|negotiating]:]
-    /// [tag[NAME]:]HOST[:PORT]`, where HOST is a name, an IPv4 address, an IPv6 address (in
-    /// brackets if a port follows) or `*` for every address. A port given here overrides -p and -U
-    /// for this address.
+    /// A list parted by commas or semicolons of `[notls:|btls:|mtls:]
+    /// [proto[ascii|binary|negotiating]:] [tag[NAME]:]HOST[:PORT]`, where HOST is a name, an IPv4
+    /// address, an IPv6 address (in brackets if a port follows) or `*` for every address. A port
+    /// given here overrides -p and -U for this address. With -Z, `notls` speaks in clear, `btls`
+    /// does not ask clients for a certificate and `mtls` demands one.
     ///
     /// Without -l memcached listens on every address; Kannuki listens on 127.0.0.1 and, where IPv6
     /// is on, ::1.

@@ -1,0 +1,109 @@
+//! What stands in a certificate: its dates, and the names of whoever was proven to hold it.
+//!
+//! Invariants: names are taken only from certificates that rustls has verified; a name that cannot
+//! be shown (control characters, too long) is left out, never changed, so that it equals no other.
+
+use std::net::IpAddr;
+
+use kannuki_guard::{CERTIFICATE_NAMES_MAX, CertificateName, CertificateNames, NameKind};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+
+/// The first and last second, since 1970, in which it is valid; `None` if it cannot be read.
+pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
+    Some((seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp())))
+}
+
+/// The names in a verified certificate, the common name first; `None` if there is none.
+pub(super) fn names(der: &[u8]) -> Option<CertificateNames> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let common = certificate.subject().iter_common_name();
+    let common = common.filter_map(|name| named(NameKind::CommonName, name.as_str().ok()?));
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
+    let names = common.chain(alternative.filter_map(general)).take(CERTIFICATE_NAMES_MAX);
+    CertificateNames::new(names).ok()
+}
+
+fn general(name: &GeneralName<'_>) -> Option<CertificateName> {
+    match name {
+        GeneralName::DNSName(host) => named(NameKind::Dns, host),
+        GeneralName::RFC822Name(address) => named(NameKind::Email, address),
+        GeneralName::URI(uri) => named(NameKind::Uri, uri),
+        GeneralName::IPAddress(bytes) => address(bytes).map(CertificateName::ip),
+        _ => None,
+    }
+}
+
+fn named(kind: NameKind, text: &str) -> Option<CertificateName> {
+    CertificateName::new(kind, text).ok()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn made(common: &str, alternatives: Vec<SanType>) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common);
+        params.subject_alt_names = alternatives;
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn names_of_every_kind() {
+        let der = made(
+            "app",
+            vec![
+                SanType::DnsName("App.Example".try_into().unwrap()),
+                SanType::Rfc822Name("app@example.org".try_into().unwrap()),
+                SanType::URI("spiffe://example/app".try_into().unwrap()),
+                SanType::IpAddress("10.0.0.1".parse().unwrap()),
+            ],
+        );
+        let shown: Vec<String> = names(&der).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "cn:app",
+                "dns:app.example",
+                "email:app@example.org",
+                "uri:spiffe://example/app",
+                "ip:10.0.0.1"
+            ]
+        );
+        assert_eq!(validity(&der), Some((1_577_836_800, 1_893_456_000)));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_shown_is_no_name() {
+        let der = made("app\0.example", vec![SanType::DnsName("ok".try_into().unwrap())]);
+        let shown: Vec<String> = names(&der).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["dns:ok"]);
+        assert!(names(&made(&"x".repeat(600), vec![])).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_it(cut in 0_usize..400, byte: u8, at in 0_usize..400) {
+            let mut der = made("app", vec![SanType::IpAddress("::1".parse().unwrap())]);
+            if let Some(place) = der.get_mut(at) {
+                *place = byte;
+            }
+            der.truncate(der.len().saturating_sub(cut));
+            let _ = (names(&der), validity(&der));
+        }
+    }
+}

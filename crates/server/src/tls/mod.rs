@@ -1,0 +1,209 @@
+//! TLS: what is configured, what is in force, and how it is exchanged while the server runs.
+//!
+//! Files are read at the start and on request, never in between. What was read becomes a set of
+//! endpoints, one for each way of asking clients for a certificate; a connection keeps the endpoint
+//! it began with, so a reload drops nobody.
+//!
+//! Invariants:
+//! - A reload that fails changes nothing: the old endpoints stay in force.
+//! - Sessions are resumed only at the very endpoint that made them: a client whose authority was
+//!   taken away does not come back by an old ticket.
+
+mod certificate;
+mod ciphers;
+mod endpoint;
+mod fault;
+mod files;
+mod machine;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use kannuki_store::time::Now;
+
+pub use ciphers::{CipherError, Ciphers};
+pub(crate) use endpoint::Endpoint;
+pub use fault::TlsFault;
+pub use files::TlsError;
+pub(crate) use files::unreadable;
+pub(crate) use machine::{Opened, TlsMachine};
+
+/// Largest TLS record, in bytes of plaintext: the protocol's own bound.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// TLS as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The server's certificate and those that lead to its authority, PEM.
+    pub chain: PathBuf,
+    /// Its private key; `None` = in the file of the certificate.
+    pub key: Option<PathBuf>,
+    /// How the key is written.
+    pub key_format: KeyFormat,
+    /// Authorities that sign the certificates of clients, PEM.
+    pub authorities: Option<PathBuf>,
+    /// Whether clients of ordinary listeners are asked for a certificate.
+    pub clients: ClientCheck,
+    /// The number of `ssl_verify_mode`, for `stats settings`.
+    pub verify_mode: u8,
+    /// Which cipher suites are offered.
+    pub ciphers: Ciphers,
+    /// Oldest version.
+    pub min_version: MinVersion,
+    /// Most bytes of plaintext in one record, at most [`RECORD_BYTES_MAX`].
+    pub record_bytes_max: usize,
+    /// The number of `ssl_wbuf_size` in bytes, for `stats settings`.
+    pub write_buffer_bytes: u64,
+    /// Keep sessions also for clients that cannot keep a ticket.
+    pub session_cache: bool,
+    /// Encryption by the kernel was asked for; shown by `stats settings`, without effect.
+    pub kernel_tls: bool,
+}
+
+/// How a private key is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// Text between two marks.
+    #[default]
+    Pem,
+    /// Bare bytes.
+    Der,
+}
+
+/// Oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinVersion {
+    /// 1.2 and 1.3.
+    #[default]
+    Tls12,
+    /// 1.3 alone.
+    Tls13,
+}
+
+/// Whether a client is asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCheck {
+    /// Not asked.
+    #[default]
+    None,
+    /// Asked; one that is shown must be good.
+    Request,
+    /// Asked, and turned away without a good one.
+    Require,
+}
+
+/// TLS as it is in force.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    state: Mutex<State>,
+    loaded_at: AtomicU32,
+    failed_reloads: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    config: TlsConfig,
+    endpoints: Endpoints,
+}
+
+/// One endpoint for each way of asking clients for a certificate.
+#[derive(Clone, Debug)]
+struct Endpoints {
+    none: Arc<Endpoint>,
+    /// Request and require; absent where there are no authorities to check by.
+    checked: Option<(Arc<Endpoint>, Arc<Endpoint>)>,
+}
+
+impl Tls {
+    /// Reads the files. The second value is what the operator should know although it works.
+    ///
+    /// # Errors
+    /// Names the file and the reason.
+    pub(crate) fn load(config: TlsConfig) -> Result<(Self, Vec<String>), TlsError> {
+        let (endpoints, warnings) = read(&config)?;
+        let state = Mutex::new(State { config, endpoints });
+        let tls = Self { state, loaded_at: AtomicU32::new(0), failed_reloads: AtomicU64::new(0) };
+        Ok((tls, warnings))
+    }
+
+    /// Reads the files again, as configured before.
+    ///
+    /// # Errors
+    /// Names the file and the reason; the old certificates stay in force.
+    pub(crate) fn refresh(&self, now: Now) -> Result<Vec<String>, TlsError> {
+        let config = self.lock().config.clone();
+        self.reload(config, now)
+    }
+
+    /// Reads the files of another configuration.
+    ///
+    /// # Errors
+    /// Names the file and the reason; everything stays as it was.
+    pub(crate) fn reload(&self, config: TlsConfig, now: Now) -> Result<Vec<String>, TlsError> {
+        match read(&config) {
+            Ok((endpoints, warnings)) => {
+                let mut state = self.lock();
+                if state.endpoints.checked.is_some() && endpoints.checked.is_none() {
+                    self.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                    return Err(TlsError::AuthoritiesGone);
+                }
+                *state = State { config, endpoints };
+                self.loaded_at.store(now.0, Ordering::Relaxed);
+                Ok(warnings)
+            }
+            Err(error) => {
+                self.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// What a new connection begins with; `None` where clients are to be checked and there are no
+    /// authorities any more, which [`Tls::reload`] does not let happen.
+    pub(crate) fn endpoint(&self, clients: ClientCheck) -> Option<Arc<Endpoint>> {
+        let state = self.lock();
+        let checked = state.endpoints.checked.as_ref();
+        match clients {
+            ClientCheck::None => Some(Arc::clone(&state.endpoints.none)),
+            ClientCheck::Request => checked.map(|(request, _)| Arc::clone(request)),
+            ClientCheck::Require => checked.map(|(_, require)| Arc::clone(require)),
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> TlsConfig {
+        self.lock().config.clone()
+    }
+
+    /// The second in which the certificates in force were read; 0 = before the clock started.
+    pub(crate) fn loaded_at(&self) -> Now {
+        Now(self.loaded_at.load(Ordering::Relaxed))
+    }
+
+    /// Reloads that failed.
+    pub(crate) fn failed_reloads(&self) -> u64 {
+        self.failed_reloads.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(config: &TlsConfig) -> Result<(Endpoints, Vec<String>), TlsError> {
+    let (material, warnings) = files::read(config)?;
+    let none = Arc::new(Endpoint::new(config, &material, ClientCheck::None)?);
+    let checked = if material.authorities.is_some() {
+        let request = Endpoint::new(config, &material, ClientCheck::Request)?;
+        let require = Endpoint::new(config, &material, ClientCheck::Require)?;
+        Some((Arc::new(request), Arc::new(require)))
+    } else {
+        None
+    };
+    Ok((Endpoints { none, checked }, warnings))
+}
