@@ -168,7 +168,6 @@ impl Login {
         gathered: Gathering,
         out: &mut Vec<u8>,
     ) -> After {
-        turn.counters.add(Counter::AuthCmds, 1);
         let Gathering { way, bytes } = gathered;
         let read = match way {
             Way::Text => plain::text(&bytes).map(Read::Attempt),
@@ -176,13 +175,18 @@ impl Login {
         };
         match read {
             Some(Read::Attempt(attempt)) => {
+                turn.counters.add(Counter::AuthCmds, 1);
                 After::Wait(Box::new(Pending { way, phase: Phase::Asked(attempt) }))
             }
             Some(Read::Continue(challenge)) => {
+                turn.counters.add(Counter::AuthCmds, 1);
                 proceed(way, &challenge, out);
                 After::Answered
             }
-            Some(Read::Assent(identity)) => After::Admitted(identity),
+            Some(Read::Assent(identity)) => {
+                turn.counters.add(Counter::AuthCmds, 1);
+                After::Admitted(identity)
+            }
             None => {
                 self.malformed(turn, way, out);
                 After::Answered
@@ -219,12 +223,16 @@ impl Login {
 
     /// What cannot be a log-in is answered at once: there was nothing to guess.
     fn malformed(&mut self, turn: &Turn<'_>, way: Way, out: &mut Vec<u8>) {
-        turn.counters.add(Counter::AuthErrors, 1);
         refusals::count_fault(turn.counters, Fault::LoginShape);
         self.forget();
         match way {
+            // As in memcached this counts as no log-in.
             Way::Text => Violation::text(Fault::LoginShape, false).encode(out),
-            Way::Sasl { opcode, opaque, .. } => frame::failure(out, opcode, opaque, Status::Auth),
+            Way::Sasl { opcode, opaque, .. } => {
+                turn.counters.add(Counter::AuthCmds, 1);
+                turn.counters.add(Counter::AuthErrors, 1);
+                frame::failure(out, opcode, opaque, Status::Auth);
+            }
         }
     }
 

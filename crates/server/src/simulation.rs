@@ -8,7 +8,7 @@ use kannuki_protocol::Dialect;
 use kannuki_store::face::StoreConfig;
 
 use crate::{
-    auth::{Authority, Outcome},
+    auth::{Authority, Bench, Outcome},
     clock::Clock,
     config::{Config, Echo, LoginConfig},
     dispatch::{
@@ -166,7 +166,8 @@ impl Simulation {
     fn decide(&self, peer: &mut SimulatedPeer) -> Option<Outcome> {
         let attempt = peer.session.take_attempt()?;
         let authority = self.instance.authority.as_ref()?;
-        Some(authority.decide(&attempt, peer.session.peer(), self.instance.clock.now()))
+        let now = self.instance.clock.now();
+        Some(authority.decide(&attempt, peer.session.peer(), now, &mut Bench::default()))
     }
 }
 

@@ -23,7 +23,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 15] = [
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
@@ -50,6 +50,16 @@ const NEEDS: [Need; 13] = [
         what: "Python 3 with venv",
         is_there: || runs("python3", &["-c", "import venv, ensurepip"]),
         packages: &["python3", "python3-venv"],
+    },
+    Need {
+        what: "pylibmc with SASL",
+        is_there: || runs("/usr/bin/python3", &["-c", "import pylibmc"]),
+        packages: &["python3-pylibmc", "libsasl2-modules"],
+    },
+    Need {
+        what: "python-binary-memcached",
+        is_there: || runs("/usr/bin/python3", &["-c", "import bmemcached"]),
+        packages: &["python3-binary-memcached"],
     },
     Need { what: "Node.js", is_there: || program("node"), packages: &["nodejs"] },
     Need { what: "npm", is_there: || program("npm"), packages: &["npm"] },

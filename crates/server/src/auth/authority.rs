@@ -21,7 +21,7 @@ use super::{
     attempt::{Attempt, Mechanism, Outcome},
     digest::Key,
     users::{Identity, Users, UsersError, UsersWarning},
-    verifier::Work,
+    verifier::{Bench, Work},
 };
 use crate::{
     config::LoginConfig,
@@ -172,12 +172,19 @@ impl Authority {
     }
 
     /// Finds out. Heavy: for the password threads.
-    pub(crate) fn decide(&self, attempt: &Attempt, peer: &Peer, now: Now) -> Outcome {
+    pub(crate) fn decide(
+        &self,
+        attempt: &Attempt,
+        peer: &Peer,
+        now: Now,
+        bench: &mut Bench,
+    ) -> Outcome {
         if self.is_banned(peer, now) {
             return Outcome::Banned;
         }
-        let mut work = Work::default();
-        let found = check(&self.users(), attempt, &mut work);
+        bench.work = Work::default();
+        let found = check(&self.users(), attempt, bench);
+        let work = bench.work;
         self.hashes.fetch_add(u64::from(work.argon2 + work.pbkdf2 > 0), Ordering::Relaxed);
         match found {
             Some((identity, answer)) => Outcome::Admitted { identity, answer },
@@ -205,18 +212,19 @@ impl Authority {
     }
 }
 
-fn check(users: &Users, attempt: &Attempt, work: &mut Work) -> Option<(Identity, Vec<u8>)> {
+fn check(users: &Users, attempt: &Attempt, bench: &mut Bench) -> Option<(Identity, Vec<u8>)> {
     match attempt {
         Attempt::Password { name, password } => {
-            users.check(name, password, work).map(|identity| (identity, Vec::new()))
+            users.check(name, password, bench).map(|identity| (identity, Vec::new()))
         }
-        Attempt::Proof { exchange, message } => exchange.finish(users, message, work),
+        Attempt::Proof { exchange, message } => exchange.finish(users, message, bench),
     }
 }
 
 /// One password thread, until the server stops.
 pub(crate) fn serve_queue(instance: &Instance) {
     let Some(authority) = &instance.authority else { return };
+    let mut bench = Bench::default();
     let poll = Duration::from_millis(LOGIN_THREAD_POLL_MILLIS);
     loop {
         let queue = authority.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,11 +234,11 @@ pub(crate) fn serve_queue(instance: &Instance) {
         drop(queue);
         match next {
             Some(Waiting { attempt, peer, letterbox, token }) => {
-                let outcome = authority.decide(&attempt, &peer, instance.clock.now());
+                let outcome = authority.decide(&attempt, &peer, instance.clock.now(), &mut bench);
                 letterbox.deliver(token, outcome);
             }
             None if instance.control.is_stopping() => return,
-            None => {}
+            None => bench.release(),
         }
     }
 }

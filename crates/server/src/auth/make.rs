@@ -97,7 +97,7 @@ fn salt() -> Result<[u8; SALT_BYTES], MakeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Format, Users, digest::Key, verifier::Work};
+    use crate::auth::{Format, Users, digest::Key, verifier::Bench};
 
     #[test]
     fn lines_that_are_made_let_in() {
@@ -109,10 +109,10 @@ mod tests {
         assert!(!file.contains("s3cret"));
         let users =
             Users::parse(file.as_bytes(), Format::AuthFile, Key::random().unwrap()).unwrap();
-        let mut work = Work::default();
-        assert!(users.check(b"app", b"s3cret", &mut work).is_some());
-        assert!(users.check(b"bob", b"p w", &mut work).is_some());
-        assert!(users.check(b"bob", b"s3cret", &mut work).is_none());
+        let mut bench = Bench::default();
+        assert!(users.check(b"app", b"s3cret", &mut bench).is_some());
+        assert!(users.check(b"bob", b"p w", &mut bench).is_some());
+        assert!(users.check(b"bob", b"s3cret", &mut bench).is_none());
     }
 
     #[test]

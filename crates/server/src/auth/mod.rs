@@ -33,4 +33,5 @@ pub(crate) use authority::{Authority, serve_queue};
 pub use make::{MakeError, argon2id_line, scram_line};
 pub(crate) use users::Identity;
 pub use users::{Format, LineFault, Users, UsersError, UsersWarning};
+pub(crate) use verifier::Bench;
 pub use verifier::VerifierError;

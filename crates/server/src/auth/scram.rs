@@ -18,7 +18,7 @@ use subtle::Choice;
 use super::{
     digest::{self, DIGEST_BYTES, Digest},
     users::{Identity, Users},
-    verifier::{ScramKeys, Work},
+    verifier::{Bench, ScramKeys},
 };
 use crate::limits::SCRAM_MESSAGE_BYTES_MAX;
 
@@ -89,12 +89,12 @@ impl Exchange {
         &self,
         users: &Users,
         message: &[u8],
-        work: &mut Work,
+        bench: &mut Bench,
     ) -> Option<(Identity, Vec<u8>)> {
         let (bare, proof) = self.read_last(message).ok()?;
         let said = [&self.first, b",".as_slice(), &self.challenge, b",", bare].concat();
         let fits = |keys: &ScramKeys| fits(keys, &proof, &said);
-        let (identity, server) = users.check_proof(&self.name, fits, work)?;
+        let (identity, server) = users.check_proof(&self.name, fits, bench)?;
         let signature = digest::mac(server.as_slice(), &[&said]);
         Some((identity, format!("v={}", digest::to_base64(signature.as_slice())).into_bytes()))
     }
@@ -224,7 +224,7 @@ mod tests {
             exchange.challenge().escape_ascii().to_string(),
             CHALLENGE.escape_ascii().to_string()
         );
-        let (identity, answer) = exchange.finish(&users, LAST, &mut Work::default()).unwrap();
+        let (identity, answer) = exchange.finish(&users, LAST, &mut Bench::default()).unwrap();
         assert_eq!((identity.name.as_str(), answer.as_slice()), ("user", ANSWER));
     }
 
@@ -236,7 +236,7 @@ mod tests {
             for bit in [1, 0x20] {
                 let mut changed = LAST.to_vec();
                 changed[at] ^= bit;
-                let finished = exchange.finish(&users, &changed, &mut Work::default());
+                let finished = exchange.finish(&users, &changed, &mut Bench::default());
                 assert!(finished.is_none(), "{}", changed.escape_ascii());
             }
         }
@@ -249,7 +249,7 @@ mod tests {
             let first = format!("{header}n={name},r=abc");
             let exchange = Exchange::start(&users, first.as_bytes()).ok()?;
             let last = last(password, header, first.as_bytes(), exchange.challenge());
-            let (identity, _) = exchange.finish(&users, &last, &mut Work::default())?;
+            let (identity, _) = exchange.finish(&users, &last, &mut Bench::default())?;
             Some(identity.name.as_str().to_owned())
         };
         for header in ["n,,", "y,,", "n,a=user,", "y,a=user,"] {
@@ -292,10 +292,10 @@ mod tests {
         let asked = |name: &str| {
             let first = format!("n,,n={name},r=abc");
             let exchange = Exchange::begin(&users, first.as_bytes(), b"o").unwrap();
-            let mut work = Work::default();
+            let mut bench = Bench::default();
             let last = last(b"pencil", "n,,", first.as_bytes(), exchange.challenge());
-            let found = exchange.finish(&users, &last, &mut work).is_some();
-            (exchange.challenge().to_vec(), work, found)
+            let found = exchange.finish(&users, &last, &mut bench).is_some();
+            (exchange.challenge().to_vec(), bench.work, found)
         };
         let (known, known_work, found) = asked("user");
         let (unknown, work, unknown_found) = asked("nobody");

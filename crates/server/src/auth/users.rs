@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{
     digest::{DIGEST_BYTES, Digest, Key},
-    verifier::{ScramKeys, Verifier, VerifierError, Work},
+    verifier::{Bench, ScramKeys, Verifier, VerifierError},
 };
 use crate::limits::{PASSWORD_BYTES_MAX, SCRAM_ROUNDS_MIN, USERS_FILE_BYTES_MAX, USERS_MAX};
 
@@ -268,7 +268,12 @@ impl Users {
     }
 
     /// Whether the password fits the name; adds what finding out has cost.
-    pub(super) fn check(&self, name: &[u8], password: &[u8], work: &mut Work) -> Option<Identity> {
+    pub(super) fn check(
+        &self,
+        name: &[u8],
+        password: &[u8],
+        bench: &mut Bench,
+    ) -> Option<Identity> {
         let (line, known) = self.line_of(name)?;
         let digest = self.key.digest("fitted", &[name, password]);
         if line.fitted_before(&digest) && known {
@@ -277,7 +282,7 @@ impl Users {
         // A password that no file can hold still costs the same, but not more.
         let (held, _) = password.split_at_checked(PASSWORD_BYTES_MAX).unwrap_or((password, &[]));
         let short = Choice::from(u8::from(held.len() == password.len()));
-        let fits = line.verifier.check(&self.key, held, work) & short;
+        let fits = line.verifier.check(&self.key, held, bench) & short;
         if !(bool::from(fits) && known) {
             return None;
         }
@@ -304,14 +309,14 @@ impl Users {
         &self,
         name: &[u8],
         proof: impl FnOnce(&ScramKeys) -> Choice,
-        work: &mut Work,
+        bench: &mut Bench,
     ) -> Option<(Identity, Digest)> {
         let (line, known) = self.line_of(name)?;
         let (salt, rounds) = self.challenge(name)?;
         let (keys, possible) = match &line.verifier {
             Verifier::Scram(keys) => (keys.clone(), true),
             Verifier::Plain(password) => {
-                work.pbkdf2 += u64::from(rounds);
+                bench.work.pbkdf2 += u64::from(rounds);
                 (ScramKeys::make(password, &salt, rounds), true)
             }
             Verifier::Argon2id(_) => {

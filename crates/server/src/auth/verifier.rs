@@ -11,9 +11,9 @@
 //! - A check does the same work whether the password fits or not.
 //! - A hash of a kind that is not known here is an error, never somebody's plain password.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::Choice;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::digest::{self, DIGEST_BYTES, Digest, Key};
 use crate::limits::{
@@ -58,9 +58,28 @@ pub(super) struct ScramKeys {
     pub server: Digest,
 }
 
+/// Where passwords are hashed: the memory that argon2id works in, kept from one check to the next,
+/// and what the checks have cost. Each password thread has its own.
+///
+/// Asking the system for such memory again for each hash costs more than a wipe does, and leaves it
+/// to the allocator how much of it stays.
+#[derive(Default)]
+pub(crate) struct Bench {
+    /// What was spent.
+    pub work: Work,
+    memory: Vec<Block>,
+}
+
+impl Bench {
+    /// Gives the memory back.
+    pub(crate) fn release(&mut self) {
+        self.memory = Vec::new();
+    }
+}
+
 /// What checks have cost, in units that do not depend on the machine.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Work {
+pub(crate) struct Work {
     /// argon2id: kibibytes times passes.
     pub argon2: u64,
     /// Rounds of PBKDF2.
@@ -164,17 +183,17 @@ impl Verifier {
     }
 
     /// Whether the password fits. `key` makes plain passwords equally long.
-    pub(super) fn check(&self, key: &Key, password: &[u8], work: &mut Work) -> Choice {
+    pub(super) fn check(&self, key: &Key, password: &[u8], bench: &mut Bench) -> Choice {
         match self {
             Self::Plain(kept) => {
-                work.plain += 1;
+                bench.work.plain += 1;
                 let (kept, given) =
                     (key.digest("plain", &[kept]), key.digest("plain", &[password]));
                 digest::same(kept.as_slice(), given.as_slice())
             }
-            Self::Argon2id(kept) => kept.check(password, work),
+            Self::Argon2id(kept) => kept.check(password, bench),
             Self::Scram(kept) => {
-                work.pbkdf2 += u64::from(kept.rounds);
+                bench.work.pbkdf2 += u64::from(kept.rounds);
                 let made = ScramKeys::make(password, &kept.salt, kept.rounds);
                 digest::same(made.stored.as_slice(), kept.stored.as_slice())
             }
@@ -185,7 +204,7 @@ impl Verifier {
 impl Argon2id {
     /// Hashes a password.
     pub(super) fn make(password: &[u8], salt: &[u8], params: Params) -> Option<Self> {
-        let hash = hash(password, salt, &params, DIGEST_BYTES)?;
+        let hash = hash(password, salt, &params, DIGEST_BYTES, &mut Vec::new())?;
         Some(Self { params, salt: salt.to_vec(), hash })
     }
 
@@ -205,19 +224,32 @@ impl Argon2id {
         Ok(Self { params, salt, hash: Zeroizing::new(hash) })
     }
 
-    fn check(&self, password: &[u8], work: &mut Work) -> Choice {
-        work.argon2 += u64::from(self.params.m_cost()) * u64::from(self.params.t_cost());
-        hash(password, &self.salt, &self.params, self.hash.len())
+    fn check(&self, password: &[u8], bench: &mut Bench) -> Choice {
+        bench.work.argon2 += u64::from(self.params.m_cost()) * u64::from(self.params.t_cost());
+        hash(password, &self.salt, &self.params, self.hash.len(), &mut bench.memory)
             .map_or_else(|| Choice::from(0), |made| digest::same(&made, &self.hash))
     }
 }
 
 /// `None` never happens with the parameters and lengths that are let in.
-fn hash(password: &[u8], salt: &[u8], params: &Params, bytes: usize) -> Option<Zeroizing<Vec<u8>>> {
+fn hash(
+    password: &[u8],
+    salt: &[u8],
+    params: &Params,
+    bytes: usize,
+    memory: &mut Vec<Block>,
+) -> Option<Zeroizing<Vec<u8>>> {
     let mut out = Zeroizing::new(vec![0; bytes]);
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    argon2.hash_password_into(password, salt, &mut out).ok()?;
-    Some(out)
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.clear();
+        memory.resize(blocks, Block::default());
+    }
+    let used = memory.get_mut(..blocks)?;
+    let hashed = argon2.hash_password_into_with_memory(password, salt, &mut out, &mut *used);
+    used.iter_mut().for_each(Zeroize::zeroize);
+    hashed.ok().map(|()| out)
 }
 
 /// `m=19456,t=2,p=1`, in this order, as everybody writes it.
@@ -327,10 +359,10 @@ mod tests {
     use super::*;
 
     fn check(verifier: &str, password: &str) -> (bool, Work) {
-        let mut work = Work::default();
+        let mut bench = Bench::default();
         let verifier = Verifier::parse(verifier.as_bytes()).unwrap();
         let key = Key::random().unwrap();
-        (verifier.check(&key, password.as_bytes(), &mut work).into(), work)
+        (verifier.check(&key, password.as_bytes(), &mut bench).into(), bench.work)
     }
 
     /// Made with the reference implementation: `echo -n password | argon2 somesalt -id -t 2 -m 16`.
@@ -360,6 +392,25 @@ mod tests {
                 assert_eq!(check(verifier, wrong), (false, work), "{wrong}");
             }
         }
+    }
+
+    #[test]
+    fn memory_that_was_used_before_changes_no_hash() {
+        let make = |m: u32, t: u32| {
+            let params = Params::new(m, t, 1, None).unwrap();
+            Argon2id::make(b"right", b"0123456789abcdef", params).unwrap()
+        };
+        let mut bench = Bench::default();
+        for kept in [make(64, 2), make(16, 1), make(128, 3), make(64, 1)] {
+            for (password, fits) in [(b"wrong", false), (b"right", true)] {
+                bench.memory.iter_mut().for_each(|block| block.as_mut().fill(u64::MAX));
+                assert_eq!(bool::from(kept.check(password, &mut bench)), fits);
+                let used = bench.memory.get(..kept.params.block_count()).unwrap();
+                assert!(used.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
+            }
+        }
+        bench.release();
+        assert_eq!(bench.memory.capacity(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use argon2::Params;
 
 use super::*;
-use crate::auth::verifier::Argon2id;
+use crate::auth::verifier::{Argon2id, Work};
 
 fn parse(text: &str) -> Result<Users, UsersError> {
     Users::parse(text.as_bytes(), Format::AuthFile, Key::random().unwrap())
@@ -19,9 +19,9 @@ fn fault(text: &str) -> (usize, LineFault) {
 }
 
 fn check(users: &Users, name: &str, password: &str) -> (Option<String>, Work) {
-    let mut work = Work::default();
-    let found = users.check(name.as_bytes(), password.as_bytes(), &mut work);
-    (found.map(|identity| identity.name.as_str().to_owned()), work)
+    let mut bench = Bench::default();
+    let found = users.check(name.as_bytes(), password.as_bytes(), &mut bench);
+    (found.map(|identity| identity.name.as_str().to_owned()), bench.work)
 }
 
 fn cheap_argon2(password: &str) -> String {
@@ -116,7 +116,7 @@ fn identities_outlive_a_reload_only_if_their_line_does() {
     let key = Key::random().unwrap();
     let load = |text: &str| Users::parse(text.as_bytes(), Format::AuthFile, key.clone()).unwrap();
     let old = load("app:x\nbob:y\n");
-    let identity = old.check(b"app", b"x", &mut Work::default()).unwrap();
+    let identity = old.check(b"app", b"x", &mut Bench::default()).unwrap();
     assert!(load("new:z\napp:x\n").still_have(&identity));
     assert!(!load("app:changed\nbob:y\n").still_have(&identity));
     assert!(!load("bob:y\n").still_have(&identity));
