@@ -10,4 +10,5 @@ pub mod facts;
 pub mod firewall;
 mod formats;
 pub mod memcached_options;
+pub mod provider_row;
 pub mod versions;

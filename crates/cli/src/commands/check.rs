@@ -15,6 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kannuki_audit::{
     collect::{self, Request},
     facts::{FACTS_BYTES_MAX, Facts, printable},
+    provider_row::{self, Match, REPORT_BYTES_MAX},
 };
 
 use crate::{exit, print};
@@ -44,7 +45,7 @@ Examples:
   kannuki check --facts host.json        save what was seen, or read it again if it was saved";
 
 /// Options about what is looked at.
-fn looking() -> [Arg; 6] {
+fn looking() -> [Arg; 7] {
     [
         Arg::new("root")
             .long("root")
@@ -79,6 +80,11 @@ fn looking() -> [Arg; 6] {
             .value_name("SECONDS")
             .value_parser(value_parser!(u64).range(0..=WINDOW_S_MAX))
             .help("Time between two looks at the counters [default: 1]"),
+        Arg::new("from-report")
+            .long("from-report")
+            .value_name("FILE.csv")
+            .value_parser(value_parser!(PathBuf))
+            .help("Match the rows of a provider's report (Shadowserver's CSV) with what is seen"),
     ]
 }
 
@@ -102,6 +108,7 @@ pub(crate) fn facts(args: &ArgMatches) -> Result<Facts, String> {
         let at = facts.collection.at;
         let file = printable(&file.to_string_lossy());
         print::stderr(&format!("note: facts of time {at} were read from {file}\n"));
+        match_report(args, &facts)?;
         return Ok(facts);
     }
     let facts = collect::collect(&request(args)).map_err(|error| error.to_string())?;
@@ -109,6 +116,7 @@ pub(crate) fn facts(args: &ArgMatches) -> Result<Facts, String> {
         save(file, &facts)?;
         print::stderr(&format!("note: saved to {}\n", printable(&file.to_string_lossy())));
     }
+    match_report(args, &facts)?;
     Ok(facts)
 }
 
@@ -126,18 +134,64 @@ fn request(args: &ArgMatches) -> Request {
     }
 }
 
+/// Says of each row of a provider's report what it has to do with this host.
+fn match_report(args: &ArgMatches, facts: &Facts) -> Result<(), String> {
+    // Other commands that look at a host have no such option.
+    let Ok(Some(path)) = args.try_get_one::<PathBuf>("from-report") else { return Ok(()) };
+    let bytes = read_bounded(path, REPORT_BYTES_MAX)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let rows =
+        provider_row::read(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    for row in rows {
+        let place = format!("{}:{}", path.display(), row.line);
+        let ip = row.ip.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
+        let port = row.port.map_or_else(|| "?".to_owned(), |port| port.to_string());
+        let verdict = matched(&row.compare(facts));
+        let line = format!("{place}: {ip} port {port}, {}: {verdict}", row.timestamp);
+        print::stderr(&format!("report: {}\n", printable(&line)));
+    }
+    Ok(())
+}
+
+fn matched(verdict: &Match) -> String {
+    match verdict {
+        Match::SameProcess { pid } => {
+            format!("this was process {pid}, which still runs (id and start time agree)")
+        }
+        Match::RestartedSince { pid, .. } => {
+            format!("the service was restarted since; process {pid} listens there now")
+        }
+        Match::SamePort { pid: Some(pid) } => {
+            format!("process {pid} listens there; whether it is the same one cannot be told")
+        }
+        Match::SamePort { pid: None } => {
+            "something listens there; see its owner as root".to_owned()
+        }
+        Match::Gone => "nothing listens there now".to_owned(),
+        Match::NotThisHost => "this address is none of this host's; ask who sent it".to_owned(),
+        Match::MaybeMapped { then } => {
+            let then = matched(then);
+            format!("this host has private addresses only; if the address is mapped to it: {then}")
+        }
+        Match::Unknown => "cannot be matched: the row or the facts lack what it takes".to_owned(),
+    }
+}
+
+fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads saved facts; `None` = there is no such file.
 fn read(path: &Path) -> Result<Option<Facts>, String> {
     let name = path.display();
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot read {name}: {error}")),
-        Ok(file) => file,
-    };
-    let mut bytes = Vec::new();
-    let bound = u64::try_from(FACTS_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(bound).read_to_end(&mut bytes).map_err(|e| format!("cannot read {name}: {e}"))?;
-    Facts::from_json(&bytes).map(Some).map_err(|error| format!("{name}: {error}"))
+    match read_bounded(path, FACTS_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {name}: {error}")),
+        Ok(bytes) => Facts::from_json(&bytes).map(Some).map_err(|error| format!("{name}: {error}")),
+    }
 }
 
 /// Facts may tell an attacker where to come in, so only their owner may read them.

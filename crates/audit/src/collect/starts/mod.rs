@@ -8,12 +8,15 @@ mod scripts;
 mod supervisors;
 mod systemd;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ffi::OsString, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
 use super::View;
 use crate::{
-    facts::{ConfigFile, FileRole, Process, Seen, StartConfig, StartKind, StartWord, Starter},
-    memcached_options::{Source, Word, conf_file},
+    facts::{
+        ConfigFile, FileRole, Host, Process, Seen, StartCommand, StartConfig, StartKind, StartWord,
+        Starter,
+    },
+    memcached_options::{Grammar, Source, Value, Word, conf_file, table::listening::LISTEN},
 };
 
 /// Most starters that stand in the facts.
@@ -22,7 +25,7 @@ const STARTS_MAX: usize = 512;
 const ROTATION: &str = "/etc/logrotate.d";
 
 /// Everything that starts a cache.
-pub(super) fn collect(view: &View, processes: &[Process]) -> Vec<StartConfig> {
+pub(super) fn collect(view: &View, host: &Host, processes: &[Process]) -> Vec<StartConfig> {
     let mut starts = systemd::collect(view, processes);
     scripts::collect(view, &mut starts);
     supervisors::collect(view, &mut starts);
@@ -30,6 +33,10 @@ pub(super) fn collect(view: &View, processes: &[Process]) -> Vec<StartConfig> {
     let rotation = rotation(view);
     for start in &mut starts {
         start.files.extend(rotation.iter().cloned());
+        if host.ipv6_disabled == Seen::Known(true) {
+            let failing = start.commands.iter().flat_map(needs_ipv6).collect::<Vec<_>>();
+            start.problems.extend(failing);
+        }
     }
     if starts.len() > STARTS_MAX {
         let detail = format!("{} starters; {STARTS_MAX} are kept", starts.len());
@@ -38,6 +45,31 @@ pub(super) fn collect(view: &View, processes: &[Process]) -> Vec<StartConfig> {
         starts.truncate(STARTS_MAX);
     }
     starts
+}
+
+/// The addresses of a command line that cannot be bound where IPv6 is off. memcached starts only
+/// if it can bind all of its addresses.
+fn needs_ipv6(command: &StartCommand) -> Vec<String> {
+    let words = command.words.iter().skip(1);
+    let words: Vec<Word> = words
+        .map(|word| {
+            let path = Arc::new(PathBuf::from(&word.path));
+            let line = usize::try_from(word.line).unwrap_or(usize::MAX);
+            Word { text: OsString::from(&word.text), source: Source::line(&path, line) }
+        })
+        .collect();
+    let reading = Grammar::memcached().read(&words);
+    let lists = reading.given.iter().filter(|given| given.spec.is(&LISTEN));
+    let mut found = Vec::new();
+    for given in lists {
+        let Value::Listen(list) = &given.value else { continue };
+        let v6 = list.iter().filter(|element| element.host.parse::<Ipv6Addr>().is_ok());
+        found.extend(v6.map(|element| {
+            let (place, host) = (&given.source, &element.host);
+            format!("{place}: -l {host}: IPv6 is off in this kernel, so the start fails")
+        }));
+    }
+    found
 }
 
 /// Names the init script of a process that nothing else claims.
@@ -129,11 +161,6 @@ fn started_by(kind: StartKind, id: String) -> StartConfig {
 }
 
 /// A command without user and streams.
-fn command(words: Vec<StartWord>) -> crate::facts::StartCommand {
-    crate::facts::StartCommand {
-        words,
-        user: None,
-        standard_error: None,
-        environment_names: Vec::new(),
-    }
+fn command(words: Vec<StartWord>) -> StartCommand {
+    StartCommand { words, user: None, standard_error: None, environment_names: Vec::new() }
 }
