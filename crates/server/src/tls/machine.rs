@@ -7,6 +7,8 @@
 //! - No plain byte comes out before the handshake is done and the client's certificate was judged.
 //! - `partial` holds at most [`PARTIAL_BYTES_MAX`] bytes: one handshake message or one record.
 //! - What is appended to `sealed` is to be sent in that order, once.
+//! - The machine is always shown every byte that it has not let go of, and none other: it keeps
+//!   places in them. After a failure it is not asked again.
 
 use std::sync::Arc;
 
@@ -37,6 +39,8 @@ pub(crate) struct TlsMachine {
     begun: bool,
     established: bool,
     ended: bool,
+    /// Nothing may be asked of `inner` any more: it may count on bytes that are gone.
+    failed: bool,
 }
 
 /// What came of some sealed bytes.
@@ -63,7 +67,15 @@ impl TlsMachine {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Result<Self, rustls::Error> {
         let inner = UnbufferedServerConnection::new(Arc::clone(&endpoint.config))?;
         let partial = Vec::new();
-        Ok(Self { inner, endpoint, partial, begun: false, established: false, ended: false })
+        Ok(Self {
+            inner,
+            endpoint,
+            partial,
+            begun: false,
+            established: false,
+            ended: false,
+            failed: false,
+        })
     }
 
     /// Takes received bytes; appends what they hold to `plain` and what is to be sent to `sealed`.
@@ -76,6 +88,9 @@ impl TlsMachine {
         plain: &mut Vec<u8>,
         sealed: &mut Vec<u8>,
     ) -> Result<Opened, TlsFault> {
+        if self.failed {
+            return Err(self.fault_now());
+        }
         if let (false, Some(&first)) = (self.begun, received.first()) {
             self.begun = true;
             if first != RECORD_HANDSHAKE {
@@ -98,6 +113,7 @@ impl TlsMachine {
             }
         }
         if self.partial.len() > PARTIAL_BYTES_MAX {
+            self.failed = true;
             return Err(self.fault_now());
         }
         if self.established {
@@ -147,12 +163,16 @@ impl TlsMachine {
         }
     }
 
-    /// The alert that tells the peer what was wrong.
+    /// The alert that tells the peer what was wrong, and what waited before it. As long as there is
+    /// such, the machine looks at no input; it must not be made to look at the bad bytes again.
     fn last_words(&mut self, sealed: &mut Vec<u8>) {
-        while let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(data)), .. } =
-            self.inner.process_tls_records(&mut [])
-        {
-            append(data, sealed);
+        self.failed = true;
+        while self.inner.wants_write() {
+            let UnbufferedStatus { state, .. } = self.inner.process_tls_records(&mut []);
+            match state {
+                Ok(ConnectionState::EncodeTlsData(data)) => append(data, sealed),
+                _ => return,
+            }
         }
     }
 
@@ -177,7 +197,7 @@ impl TlsMachine {
 
     /// Tells the peer that nothing follows.
     pub(crate) fn close(&mut self, sealed: &mut Vec<u8>) {
-        if self.established {
+        if self.established && !self.failed {
             // It fails where the stream is broken already, and the peer knows.
             let _ = self.write(sealed, |traffic, room| traffic.queue_close_notify(room), 0);
         }
@@ -190,6 +210,9 @@ impl TlsMachine {
         plain_bytes: usize,
     ) -> Result<(), TlsFault> {
         let fault = self.fault_now();
+        if self.failed {
+            return Err(fault);
+        }
         let before = sealed.len();
         loop {
             let status = self.inner.process_tls_records(&mut self.partial);

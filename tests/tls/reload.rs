@@ -1,0 +1,112 @@
+//! Certificates change under load.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use kannuki_tests::clock;
+use rustix::process::Signal;
+
+use super::bed::{Bed, write};
+use super::client::{Client, config};
+
+/// Connections that work while certificates change.
+const CONNECTIONS: usize = 8;
+/// Changes of the certificate.
+const CHANGES: u64 = 12;
+
+#[test]
+fn a_reload_under_load_drops_nobody_and_changes_new_connections() {
+    let bed = Bed::start("");
+    let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut shown = vec![];
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..CONNECTIONS)
+            .map(|worker| {
+                let mut client = Client::of(&bed);
+                let (stop, asked) = (&stop, &asked);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let set = format!("set k{worker} 0 0 5\r\nvalue\r\n");
+                        assert_eq!(client.ask(&set), "STORED");
+                        client.send(format!("get k{worker}\r\n"));
+                        let hit = format!("VALUE k{worker} 0 5\r\nvalue\r\nEND\r\n");
+                        assert_eq!(client.exactly(hit.len()), hit.as_bytes());
+                        asked.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let mut admin = bed.clear();
+        for change in 0..CHANGES {
+            bed.renew(&format!("server{change}"));
+            if change % 2 == 0 {
+                assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
+            } else {
+                bed.server.signal(Signal::HUP);
+            }
+            let before = shown.last().cloned();
+            let new = clock::until(Duration::from_secs(10), || {
+                let mut client = Client::of(&bed);
+                assert!(client.ask("version\r\n").starts_with("VERSION "));
+                (Some(client.shown()) != before).then(|| client.shown())
+            });
+            shown.push(new.expect("a new connection sees the new certificate"));
+        }
+        stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.join().expect("no connection was dropped");
+        }
+    });
+    assert!(asked.load(Ordering::Relaxed) > CONNECTIONS as u64, "there was a load");
+    assert_eq!(bed.counter("kannuki_tls_failed_refreshes"), 0);
+    assert_eq!(bed.counter("ssl_handshake_errors"), 0);
+}
+
+#[test]
+fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
+    let bed = Bed::start("");
+    let before = {
+        let mut client = Client::of(&bed);
+        client.ask("version\r\n");
+        client.shown()
+    };
+    let mut admin = bed.clear();
+    let chain = std::fs::read_to_string(bed.path("chain.pem")).unwrap();
+    write(&bed.path("chain.pem"), "nonsense");
+    let line = admin.ask("refresh_certs\r\n");
+    assert!(line.starts_with("Error loading the certificate chain: "), "{line}");
+    write(&bed.path("chain.pem"), &chain);
+    let key = std::fs::read_to_string(bed.path("key.pem")).unwrap();
+    write(&bed.path("key.pem"), &bed.authority.sign("other", super::bed::When::Now).key_pem);
+    let line = admin.ask("refresh_certs\r\n");
+    assert!(line.starts_with("Error validating the certificate: "), "{line}");
+    write(&bed.path("key.pem"), &key);
+    std::fs::remove_file(bed.path("ca.pem")).unwrap();
+    let line = admin.ask("refresh_certs\r\n");
+    assert!(line.starts_with("Error loading the CA certificate: "), "{line}");
+    bed.server.signal(Signal::HUP);
+    let counted = clock::until(Duration::from_secs(10), || {
+        (bed.counter("kannuki_tls_failed_refreshes") == 4).then_some(())
+    });
+    assert!(counted.is_some(), "each is counted, that of SIGHUP too");
+    assert!(bed.server.stderr().contains("the old certificates stay in force"));
+    let mut client = Client::of(&bed);
+    assert!(client.ask("version\r\n").starts_with("VERSION "));
+    assert_eq!(client.shown(), before);
+}
+
+#[test]
+fn sessions_are_resumed_and_counted() {
+    for (options, cached) in [("", false), (",ssl_session_cache", true)] {
+        let bed = Bed::start(options);
+        let config = config(&bed.authority, None);
+        for round in 0..4 {
+            let mut client = Client::open(bed.server.port(), &config);
+            assert!(client.ask("version\r\n").starts_with("VERSION "));
+            assert_eq!(client.resumed(), round > 0, "round {round}");
+        }
+        assert_eq!(bed.counter("kannuki_tls_resumed_sessions"), 3);
+        assert_eq!(bed.counter("kannuki_tls_new_sessions"), 1);
+        assert_eq!(bed.counter("ssl_new_sessions"), u64::from(cached), "shown with the cache only");
+    }
+}
