@@ -110,6 +110,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     }
 
     /// Whether the item at `location` has this key.
+    #[inline]
     pub(crate) fn holds(&self, location: Location, key: &[u8]) -> bool {
         self.key(location) == key
     }
@@ -122,6 +123,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         }
     }
 
+    #[inline]
     pub(crate) fn key(&self, location: Location) -> &[u8] {
         match self.addressing.place(location) {
             Place::Large(number) => self.large(number).map_or(&[], |large| &large.key),
@@ -135,6 +137,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     }
 
     /// The value of a record; empty for a large item.
+    #[inline]
     pub(crate) fn value(&self, location: Location) -> &[u8] {
         let Place::Record { segment, offset } = self.addressing.place(location) else {
             return &[];
@@ -146,6 +149,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     }
 
     /// Bytes from the start of an item's record, to prefetch.
+    #[inline]
     pub(crate) fn near(&self, location: Location) -> &[u8] {
         match self.addressing.place(location) {
             Place::Large(_) => &[],
@@ -182,6 +186,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         }
     }
 
+    #[inline]
     pub(crate) fn segment(&self, number: usize) -> Option<&Segment<B>> {
         self.segments.get(number)?.as_ref()
     }
@@ -280,6 +285,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Segment<B> {
     }
 
     /// The record at `offset` if there is one: where the next begins, and whether this one lives.
+    #[inline]
     pub(crate) fn step(&self, offset: usize) -> Option<(usize, bool)> {
         if offset >= self.fill {
             return None;

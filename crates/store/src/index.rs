@@ -138,6 +138,7 @@ impl<M: Blocks> Index<M> {
     }
 
     /// The first bucket that a search for this hash reads.
+    #[inline]
     pub(crate) fn home(&self, hash: u64) -> &[u8] {
         let Some(leaf) = self.leaf_of(hash) else { return &[] };
         let home = home_of(tag_of(hash), self.leaves[leaf].buckets());
@@ -145,6 +146,7 @@ impl<M: Blocks> Index<M> {
     }
 
     /// The locations that a search for this hash would look at, most likely the right one alone.
+    #[inline]
     pub(crate) fn candidates(&self, hash: u64, mut visit: impl FnMut(Location)) {
         let _ = self.find(hash, |location| {
             visit(location);
@@ -153,6 +155,7 @@ impl<M: Blocks> Index<M> {
     }
 
     /// The slot of this hash whose location `is_it`.
+    #[inline]
     pub(crate) fn find(
         &self,
         hash: u64,
@@ -319,19 +322,23 @@ impl<M: Blocks> Index<M> {
     }
 
     /// The bits of a hash that order the leaves.
+    #[inline]
     fn order(&self, hash: u64) -> u64 {
         hash.checked_shl(self.skip_bits).unwrap_or(0)
     }
 
+    #[inline]
     fn leaf_of(&self, hash: u64) -> Option<usize> {
         self.leaf_at(self.order(hash))
     }
 
+    #[inline]
     fn leaf_at(&self, order: u64) -> Option<usize> {
         let prefix = order.checked_shr(64 - self.depth).unwrap_or(0);
         self.directory.get(prefix as usize).map(|&leaf| leaf as usize)
     }
 
+    #[inline]
     fn bucket(&self, leaf: usize, bucket: usize) -> &[u8] {
         let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS] as usize;
         let slab = self.slabs[chunk / self.chunks_per_slab].as_ref();
@@ -538,6 +545,7 @@ impl<M: Blocks> Index<M> {
 }
 
 impl Leaf {
+    #[inline]
     fn buckets(&self) -> usize {
         usize::from(self.count) * CHUNK_BUCKETS
     }
@@ -547,10 +555,12 @@ fn slot(leaf: usize, bucket: usize, position: usize) -> Slot {
     Slot { leaf: leaf as u32, bucket: bucket as u16, position: position as u8 }
 }
 
+#[inline]
 fn tag_of(hash: u64) -> u16 {
     (hash & ((1 << TAG_BITS) - 1)) as u16
 }
 
+#[inline]
 fn home_of(tag: u16, buckets: usize) -> usize {
     (usize::from(tag) * buckets) >> TAG_BITS
 }
@@ -560,6 +570,7 @@ const fn next(bucket: usize, buckets: usize) -> usize {
 }
 
 /// A bit for each position whose tag is `tag`, empty ones included.
+#[inline]
 fn matches_in(bucket: &[u8], tag: u16) -> u32 {
     let mut matches = 0;
     let marks = bucket[..LOCATIONS_AT].chunks_exact(2);
@@ -574,6 +585,7 @@ fn mark_at(bucket: &[u8], position: usize) -> u16 {
     u16::from_le_bytes([bucket[2 * position], bucket[2 * position + 1]])
 }
 
+#[inline]
 fn location_at(bucket: &[u8], position: usize) -> Option<Location> {
     let at = LOCATIONS_AT + 4 * position;
     let raw = [bucket[at], bucket[at + 1], bucket[at + 2], bucket[at + 3]];

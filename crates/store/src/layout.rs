@@ -143,6 +143,7 @@ impl Head {
 
 impl Spans {
     /// Only where things are, for scans and comparisons of keys.
+    #[inline]
     pub(crate) fn read(record: &[u8]) -> Self {
         let bits = bits(record);
         let value_width = usize::from(bits & VALUE_WIDTH) + 1;
@@ -174,6 +175,7 @@ pub(crate) const fn padded(bytes: usize) -> usize {
 }
 
 /// Whether the record's item was replaced or deleted.
+#[inline]
 pub(crate) fn is_dead(record: &[u8]) -> bool {
     bits(record) & DEAD != 0
 }
@@ -248,14 +250,21 @@ impl Marks {
     }
 }
 
+#[inline]
 fn bits(record: &[u8]) -> u16 {
     u16::from_le_bytes([record[0], record[1]])
 }
 
+/// A number of up to four bytes. By cases, because a copy of unknown length is a call.
+#[inline]
 fn number(bytes: &[u8]) -> u32 {
-    let mut wide = [0; 4];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    u32::from_le_bytes(wide)
+    match *bytes {
+        [] => 0,
+        [a] => u32::from(a),
+        [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+        [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+        [a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]),
+    }
 }
 
 fn number64(bytes: &[u8]) -> u64 {

@@ -107,6 +107,8 @@ enum UnitPlace {
 }
 
 const STREAMS: usize = 3;
+/// What processors fetch at once.
+const LINE_BYTES: usize = 64;
 /// Flushes that may wait for their time; a further one takes the place of the last.
 const DEADLINES_MAX: usize = 16;
 /// Void entries a queue may hold besides as many as valid ones.
@@ -177,8 +179,12 @@ impl<M: Blocks> Shard<M> {
             Depth::Leaf => self.index.prefetch_leaf(hash, blocks),
             Depth::Bucket => blocks.prefetch(self.index.home(hash)),
             Depth::Record => {
-                let near = |location| blocks.prefetch(self.heap.near(location));
-                self.index.candidates(hash, near);
+                self.index.candidates(hash, |location| {
+                    let near = self.heap.near(location);
+                    blocks.prefetch(near);
+                    // A short item lies across two lines as often as not.
+                    blocks.prefetch(near.get(LINE_BYTES..).unwrap_or_default());
+                });
             }
         }
     }
