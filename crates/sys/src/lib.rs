@@ -6,6 +6,7 @@
 //!
 //! | module | what it wraps |
 //! |---|---|
+//! | [`arena`] | blocks carved from large mappings |
 //! | [`memory`] | anonymous mappings, huge-page advice, prefetch, locking |
 //! | [`netlink`] | dumps of sockets, interfaces and addresses |
 //! | [`poller`] | one epoll instance and a waker for it |
@@ -20,6 +21,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod arena;
 pub mod inherited;
 pub mod memory;
 pub mod netlink;

@@ -60,6 +60,42 @@ impl Mapping {
         };
         Ok(advised?)
     }
+
+    /// Takes the wish for huge pages back: what is backed by one stays so.
+    pub(crate) fn advise_plain(&self) -> io::Result<()> {
+        // SAFETY: as in `advise_huge`.
+        let advised = unsafe {
+            rustix::mm::madvise(self.start.as_ptr().cast(), self.bytes, Advice::LinuxNoHugepage)
+        };
+        Ok(advised?)
+    }
+
+    /// Where it begins, for those who carve it: they keep to the rules of references themselves.
+    pub(crate) const fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Gives the pages of a range back to the system; they read as zeros when they are touched
+    /// next.
+    ///
+    /// # Errors
+    /// `InvalidInput`: not whole pages of this mapping.
+    ///
+    /// # Safety
+    /// Nobody has a reference into the range.
+    pub(crate) unsafe fn forget(&self, from: usize, bytes: usize) -> io::Result<()> {
+        if from.checked_add(bytes).is_none_or(|end| end > self.bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: the range is inside this mapping, which is private and anonymous, so its pages
+        // read as zeros afterwards: initialised, as before. That nobody refers to them is the
+        // caller's promise.
+        let advised = unsafe {
+            let start = self.start.as_ptr().add(from);
+            rustix::mm::madvise(start.cast(), bytes, Advice::LinuxDontNeed)
+        };
+        Ok(advised?)
+    }
 }
 
 impl AsRef<[u8]> for Mapping {

@@ -1,0 +1,499 @@
+//! Blocks carved from large mappings, so that a block below the size of a huge page can lie in one,
+//! and so that a million blocks are not a million mappings (the kernel allows 65 530).
+//!
+//! Pages that are given back stay resident for the next block, up to [`STALE_BYTES_MAX`]; beyond,
+//! all of them go to the system. A chunk that is empty is unmapped.
+//!
+//! Invariants: a page of a chunk is taken by one [`Block`] at most; a chunk is mapped as long as one
+//! of its pages is taken; nobody but the block's owner reads or writes a taken page, and nobody at
+//! all one that is free.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::memory::Mapping;
+
+/// The longest block, in bytes: a chunk holds many, so that little is lost at its end.
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one mapping: large, so that there are few, and small beside any memory limit.
+const CHUNK_BYTES: usize = 32 << 20;
+/// Free pages kept resident, in bytes: what is evicted makes room for what comes next without a
+/// call to the system or a fault. Giving this much back takes some hundred microseconds at most.
+pub const STALE_BYTES_MAX: usize = 4 << 20;
+/// Where huge pages begin; where they have another size, some alignment is lost, nothing else.
+const HUGE_BYTES: usize = 2 << 20;
+
+const WORD_PAGES: usize = u64::BITS as usize;
+
+/// A source of blocks. Clones share their chunks.
+#[derive(Clone, Debug)]
+pub struct Arena(Arc<Shared>);
+
+/// An owned, page-aligned piece of memory. Its first contents are zeros or what an earlier block of
+/// the same arena left.
+pub struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+    span: Span,
+    arena: Arc<Shared>,
+}
+
+/// Pages of a chunk.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    chunk: usize,
+    first: usize,
+    pages: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    huge: bool,
+    page_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: Vec<Option<Chunk>>,
+    /// Pages that are free and still resident.
+    stale_pages: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    mapping: Mapping,
+    /// Bytes from the mapping's start to the first page, for alignment.
+    offset: usize,
+    taken: Pages,
+    /// Free, but resident.
+    stale: Pages,
+    stale_pages: usize,
+    free_pages: usize,
+    /// So many pages in a row were not there, and nothing was given back since.
+    missed_pages: usize,
+    /// No huge pages any more, since parts of some were given back: the kernel would fill the holes.
+    plain: bool,
+}
+
+/// A bit for each page.
+#[derive(Debug)]
+struct Pages(Vec<u64>);
+
+impl Arena {
+    /// An arena without memory. `huge` asks for huge pages, where the kernel has them: good for what
+    /// stays, costly for what comes and goes in odd sizes.
+    #[must_use]
+    pub fn new(huge: bool) -> Self {
+        let page_bytes = rustix::param::page_size();
+        Self(Arc::new(Shared { state: Mutex::default(), huge, page_bytes }))
+    }
+
+    /// What a block of `bytes` bytes really takes: whole pages.
+    #[must_use]
+    pub fn cost(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(self.0.page_bytes)
+    }
+
+    /// Bytes of a page.
+    #[must_use]
+    pub fn page_bytes(&self) -> usize {
+        self.0.page_bytes
+    }
+
+    /// A block of 1 to [`BLOCK_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for another length; else what the kernel answers (`OutOfMemory`).
+    pub fn block(&self, bytes: usize) -> io::Result<Block> {
+        if bytes == 0 || bytes > BLOCK_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a block needs 1 to 4 MiB"));
+        }
+        let pages = bytes.div_ceil(self.0.page_bytes);
+        // Inside a huge page, and not across two, where there are some.
+        let align = if self.0.huge { pages.next_power_of_two() } else { 1 };
+        let mut state = self.0.state();
+        let (span, start) = state.take(pages, align, &self.0)?;
+        Ok(Block { start, bytes, span, arena: Arc::clone(&self.0) })
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can panic half-way but a failed allocation, which aborts.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pages_of_chunk(&self) -> usize {
+        CHUNK_BYTES / self.page_bytes
+    }
+}
+
+impl State {
+    fn take(
+        &mut self,
+        pages: usize,
+        align: usize,
+        arena: &Shared,
+    ) -> io::Result<(Span, NonNull<u8>)> {
+        for (number, chunk) in self.chunks.iter_mut().enumerate() {
+            let Some(chunk) = chunk else { continue };
+            if let Some(first) = chunk.find(pages, align) {
+                self.stale_pages -= chunk.claim(first, pages);
+                let span = Span { chunk: number, first, pages };
+                return Ok((span, chunk.address(first, arena)));
+            }
+        }
+        let mut chunk = Chunk::new(arena)?;
+        chunk.claim(0, pages);
+        let start = chunk.address(0, arena);
+        let vacant = self.chunks.iter().position(Option::is_none);
+        let number = vacant.unwrap_or(self.chunks.len());
+        match self.chunks.get_mut(number) {
+            Some(place) => *place = Some(chunk),
+            None => self.chunks.push(Some(chunk)),
+        }
+        Ok((Span { chunk: number, first: 0, pages }, start))
+    }
+
+    fn take_back(&mut self, span: Span, arena: &Shared) {
+        let Some(Some(chunk)) = self.chunks.get_mut(span.chunk) else { return };
+        chunk.leave(span.first, span.pages);
+        self.stale_pages += span.pages;
+        let is_empty = chunk.free_pages == arena.pages_of_chunk();
+        if is_empty && self.chunks.iter().flatten().count() > 1 {
+            if let Some(chunk) = self.chunks.get_mut(span.chunk).and_then(Option::take) {
+                self.stale_pages -= chunk.stale_pages;
+            }
+        } else if self.stale_pages * arena.page_bytes > STALE_BYTES_MAX {
+            self.chunks.iter_mut().flatten().for_each(|chunk| chunk.purge(arena));
+            self.stale_pages = 0;
+        }
+    }
+}
+
+impl Chunk {
+    fn new(arena: &Shared) -> io::Result<Self> {
+        let mapping = Mapping::new(CHUNK_BYTES + HUGE_BYTES)?;
+        if arena.huge {
+            // Advice that is refused costs speed, nothing else.
+            let _ = mapping.advise_huge();
+        }
+        let address = mapping.start().addr().get();
+        let pages = arena.pages_of_chunk();
+        let words = pages.div_ceil(WORD_PAGES);
+        Ok(Self {
+            mapping,
+            offset: address.next_multiple_of(HUGE_BYTES) - address,
+            taken: Pages(vec![0; words]),
+            stale: Pages(vec![0; words]),
+            stale_pages: 0,
+            free_pages: pages,
+            missed_pages: usize::MAX,
+            plain: !arena.huge,
+        })
+    }
+
+    /// The first run of `pages` free pages.
+    fn find(&mut self, pages: usize, align: usize) -> Option<usize> {
+        if pages > self.free_pages || pages >= self.missed_pages {
+            return None;
+        }
+        let total = self.taken.0.len() * WORD_PAGES;
+        let mut at = 0;
+        // Bound: each round goes on behind a taken page, or by a word that is full.
+        while at + pages <= total {
+            let Some(last) = self.taken.last_set(at, pages) else { return Some(at) };
+            at = (last + 1).next_multiple_of(align);
+            while at.is_multiple_of(WORD_PAGES)
+                && self.taken.0.get(at / WORD_PAGES) == Some(&u64::MAX)
+            {
+                at = (at + WORD_PAGES).next_multiple_of(align);
+            }
+        }
+        self.missed_pages = pages;
+        None
+    }
+
+    /// Marks free pages as taken; returns how many of them were stale.
+    fn claim(&mut self, first: usize, pages: usize) -> usize {
+        self.taken.set(first, pages, true);
+        let stale = self.stale.set(first, pages, false);
+        self.stale_pages -= stale;
+        self.free_pages -= pages;
+        stale
+    }
+
+    /// Marks taken pages as free and stale.
+    fn leave(&mut self, first: usize, pages: usize) {
+        self.taken.set(first, pages, false);
+        self.stale.set(first, pages, true);
+        self.stale_pages += pages;
+        self.free_pages += pages;
+        self.missed_pages = usize::MAX;
+    }
+
+    fn address(&self, page: usize, arena: &Shared) -> NonNull<u8> {
+        let bytes = self.offset + page * arena.page_bytes;
+        // SAFETY: a chunk's pages lie inside its mapping: the offset is below `HUGE_BYTES`, a page
+        // number below `pages_of_chunk`, and the mapping has `CHUNK_BYTES + HUGE_BYTES`.
+        unsafe { self.mapping.start().add(bytes) }
+    }
+
+    /// Gives all stale pages to the system.
+    fn purge(&mut self, arena: &Shared) {
+        if self.stale_pages == 0 {
+            return;
+        }
+        let mut at = 0;
+        // Bound: runs of one chunk.
+        while let Some((first, pages)) = self.stale.next_run(at) {
+            at = first + pages;
+            let huge_pages = HUGE_BYTES / arena.page_bytes;
+            let whole = first.is_multiple_of(huge_pages) && pages.is_multiple_of(huge_pages);
+            if !self.plain && !whole {
+                self.plain = self.mapping.advise_plain().is_ok();
+            }
+            let (from, bytes) = (first * arena.page_bytes, pages * arena.page_bytes);
+            // Refused, the pages stay resident; they are still free for the next block.
+            // SAFETY: stale pages are free, in no block, so nobody has a reference into them.
+            let _ = unsafe { self.mapping.forget(self.offset + from, bytes) };
+        }
+        self.stale.0.fill(0);
+        self.stale_pages = 0;
+    }
+}
+
+impl Pages {
+    /// Sets the bits of a run; returns how many were set before.
+    fn set(&mut self, first: usize, pages: usize, to: bool) -> usize {
+        let mut before = 0;
+        for (word, mask) in words(first, pages) {
+            let Some(bits) = self.0.get_mut(word) else { continue };
+            before += (*bits & mask).count_ones() as usize;
+            *bits = if to { *bits | mask } else { *bits & !mask };
+        }
+        before
+    }
+
+    /// The last set bit of a run.
+    fn last_set(&self, first: usize, pages: usize) -> Option<usize> {
+        words(first, pages).rev().find_map(|(word, mask)| {
+            let bits = self.0.get(word)? & mask;
+            (bits != 0).then(|| word * WORD_PAGES + bits.ilog2() as usize)
+        })
+    }
+
+    /// The next run of set bits from `from` on: its first and its length.
+    fn next_run(&self, from: usize) -> Option<(usize, usize)> {
+        let first = self.next(from, 0)?;
+        let end = self.next(first, u64::MAX).unwrap_or(self.0.len() * WORD_PAGES);
+        Some((first, end - first))
+    }
+
+    /// The next bit from `from` on that differs from those of `flip`.
+    fn next(&self, from: usize, flip: u64) -> Option<usize> {
+        let first = from / WORD_PAGES;
+        self.0.iter().enumerate().skip(first).find_map(|(word, bits)| {
+            let above = if word == first { u64::MAX << (from % WORD_PAGES) } else { u64::MAX };
+            let bits = (bits ^ flip) & above;
+            (bits != 0).then(|| word * WORD_PAGES + bits.trailing_zeros() as usize)
+        })
+    }
+}
+
+/// The words that a run of pages has bits in, with these bits.
+fn words(first: usize, pages: usize) -> impl DoubleEndedIterator<Item = (usize, u64)> {
+    let end = first + pages;
+    (first / WORD_PAGES..end.div_ceil(WORD_PAGES)).map(move |word| {
+        let start = word * WORD_PAGES;
+        let low = first.saturating_sub(start);
+        let high = (end - start).min(WORD_PAGES);
+        let below = |bits: usize| if bits == WORD_PAGES { u64::MAX } else { (1 << bits) - 1 };
+        (word, below(high) & !below(low))
+    })
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the span's pages are mapped and initialised (zeroed by the kernel, or written by
+        // an earlier block), are this block's alone and stay mapped until it is dropped; `&self`
+        // rules out a concurrent `&mut [u8]`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl AsMut<[u8]> for Block {
+    fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_ref`, and writable; `&mut self` makes this the only reference.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.arena.state().take_back(self.span, &self.arena);
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+// SAFETY: a block owns its memory alone, like `Box<[u8]>`; the arena it goes back to is behind a
+// mutex.
+unsafe impl Send for Block {}
+
+// SAFETY: through `&Block` the memory can only be read.
+unsafe impl Sync for Block {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, BLOCK_BYTES_MAX, CHUNK_BYTES, STALE_BYTES_MAX};
+    use std::os::unix::fs::FileExt as _;
+
+    /// Bytes that an arena's chunks take of real memory.
+    fn resident_bytes(arena: &Arena) -> usize {
+        let state = arena.0.state();
+        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
+        let page_bytes = arena.page_bytes();
+        state
+            .chunks
+            .iter()
+            .flatten()
+            .map(|chunk| {
+                let mapping = &chunk.mapping;
+                // A number of 64 bits for each page of the address space; its top bit: present.
+                let first = mapping.start().addr().get() / page_bytes;
+                let mut pages = vec![0; (CHUNK_BYTES + super::HUGE_BYTES) / page_bytes * 8];
+                map.read_exact_at(&mut pages, first as u64 * 8).unwrap();
+                pages.chunks_exact(8).filter(|page| page[7] & 0x80 != 0).count() * page_bytes
+            })
+            .sum()
+    }
+
+    fn chunks(arena: &Arena) -> usize {
+        arena.0.state().chunks.iter().flatten().count()
+    }
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (self.0 >> 33) as usize % end
+        }
+    }
+
+    #[test]
+    fn blocks_never_overlap_and_keep_their_bytes() {
+        for huge in [false, true] {
+            let arena = Arena::new(huge);
+            let mut random = Random(7);
+            let mut blocks = Vec::new();
+            for round in 0..6000_usize {
+                let power = 8 + random.below(11);
+                let bytes = 1 + random.below(1 << power);
+                let bytes = if huge { bytes.next_power_of_two() } else { bytes };
+                let mut block = arena.block(bytes).unwrap();
+                assert_eq!(block.as_ref().len(), bytes);
+                let page = block.as_ref().as_ptr() as usize % arena.page_bytes();
+                assert_eq!(page, 0);
+                let mark = (round % 251) as u8;
+                block.as_mut().fill(mark);
+                blocks.push((mark, block));
+                while blocks.len() > 200 {
+                    let (mark, block) = blocks.swap_remove(random.below(blocks.len()));
+                    assert!(block.as_ref().iter().all(|&byte| byte == mark));
+                }
+            }
+            assert!(blocks.iter().all(|(mark, b)| b.as_ref().iter().all(|byte| byte == mark)));
+            drop(blocks);
+            let state = arena.0.state();
+            for chunk in state.chunks.iter().flatten() {
+                assert_eq!(chunk.taken.next_run(0), None);
+                assert_eq!(chunk.free_pages, arena.0.pages_of_chunk());
+            }
+            let stale: usize = state.chunks.iter().flatten().map(|c| c.stale_pages).sum();
+            assert_eq!(stale, state.stale_pages);
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_leaves_the_process() {
+        for huge in [false, true] {
+            let arena = Arena::new(huge);
+            let (count, bytes) = (1024, 128 << 10);
+            let mut blocks: Vec<_> = (0..count)
+                .map(|_| {
+                    let mut block = arena.block(bytes).unwrap();
+                    block.as_mut().fill(1);
+                    block
+                })
+                .collect();
+            let all = count * bytes;
+            assert!(resident_bytes(&arena) >= all && resident_bytes(&arena) <= all + (2 << 20));
+            assert_eq!(chunks(&arena), all / CHUNK_BYTES, "no gaps");
+            // Every second one: no chunk and no huge page is free as a whole.
+            let mut keep = false;
+            blocks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            assert!(resident_bytes(&arena) <= all / 2 + STALE_BYTES_MAX);
+            assert!(blocks.iter().all(|block| block.as_ref().iter().all(|&byte| byte == 1)));
+            blocks.extend((0..count / 2).map(|_| arena.block(bytes).unwrap()));
+            assert_eq!(chunks(&arena), all / CHUNK_BYTES, "the holes are used again");
+            drop(blocks);
+            assert_eq!(chunks(&arena), 1);
+            assert!(resident_bytes(&arena) <= STALE_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn a_block_is_used_again_without_the_system() {
+        let arena = Arena::new(false);
+        let start = |block: &super::Block| block.as_ref().as_ptr();
+        let mut first = arena.block(10_000).unwrap();
+        first.as_mut().fill(9);
+        let place = start(&first);
+        drop(first);
+        assert_eq!(arena.0.state().stale_pages, 10_000_usize.div_ceil(arena.page_bytes()));
+        let second = arena.block(9_000).unwrap();
+        assert_eq!(start(&second), place);
+        assert_eq!(arena.0.state().stale_pages, 0);
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_refused() {
+        let arena = Arena::new(true);
+        for bytes in [0, BLOCK_BYTES_MAX + 1, usize::MAX] {
+            let refused = arena.block(bytes).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(arena.block(BLOCK_BYTES_MAX).unwrap().as_ref().len(), BLOCK_BYTES_MAX);
+    }
+
+    #[test]
+    fn blocks_travel_between_threads() {
+        let arena = Arena::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let arena = arena.clone();
+                scope.spawn(move || {
+                    for round in 0..500 {
+                        let mut block = arena.block(1 + round * 37).unwrap();
+                        block.as_mut().fill(thread);
+                        std::thread::yield_now();
+                        assert!(block.as_ref().iter().all(|&byte| byte == thread));
+                    }
+                });
+            }
+        });
+    }
+}
