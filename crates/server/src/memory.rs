@@ -1,39 +1,72 @@
-//! The store's memory, from the system: page-aligned mappings that go back when they are dropped.
+//! The store's memory, from the system: carved from mappings that go back when they are empty.
 
-use kannuki_store::blocks::Blocks;
-use kannuki_sys::memory::{self, Mapping};
+use kannuki_store::blocks::{Blocks, Purpose};
+use kannuki_sys::arena::{self, Arena};
+use kannuki_sys::memory;
 
 /// A large store of ours.
 pub(crate) type Store = kannuki_store::Store<Pages>;
 /// A value shared by reference, written to a socket from where it is.
-pub(crate) type Chain = kannuki_store::chain::Chain<Mapping>;
+pub(crate) type Chain = kannuki_store::chain::Chain<Block>;
 /// A value that is still arriving.
 pub(crate) type Reservation = kannuki_store::Reservation<Pages>;
 
-/// Blocks at least this large are worth huge pages: one is 2 MiB on most machines.
-const HUGE_BYTES_MIN: usize = 2 * 1024 * 1024;
+/// What the ordinary allocator takes for a short block besides its bytes, about.
+const SHORT_OVERHEAD_BYTES: usize = 16;
 
-/// A mapping takes whole pages; on most machines they have this size.
-const PAGE_BYTES: usize = 4096;
+/// Blocks in whole pages, from mappings; what is shorter than a page from the ordinary allocator.
+#[derive(Clone, Debug)]
+pub(crate) struct Pages {
+    /// Segments and index, in huge pages: a look-up touches two or three places in gigabytes, and
+    /// the processor forgets the addresses of most small pages.
+    shards: Arena,
+    /// Pieces of large values come and go in odd sizes, which would leave holes in huge pages.
+    values: Arena,
+}
 
-/// Blocks as anonymous mappings.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pages;
+/// A block of [`Pages`].
+#[derive(Debug)]
+pub(crate) enum Block {
+    /// Whole pages.
+    Carved(arena::Block),
+    /// Less than one.
+    Short(Box<[u8]>),
+}
+
+impl Pages {
+    /// Nothing is mapped before it is asked for.
+    pub(crate) fn new() -> Self {
+        Self { shards: Arena::new(true), values: Arena::new(false) }
+    }
+}
 
 impl Blocks for Pages {
-    type Block = Mapping;
+    type Block = Block;
 
-    fn block(&self, bytes: usize) -> Option<Mapping> {
-        let mapping = Mapping::new(bytes).ok()?;
-        if bytes >= HUGE_BYTES_MIN {
-            // Advice that is refused costs speed, nothing else.
-            let _ = mapping.advise_huge();
+    fn block(&self, bytes: usize, purpose: Purpose) -> Option<Block> {
+        if bytes < self.grain_bytes() {
+            let mut block = Vec::new();
+            block.try_reserve_exact(bytes).ok()?;
+            block.resize(bytes, 0);
+            return Some(Block::Short(block.into_boxed_slice()));
         }
-        Some(mapping)
+        let arena = match purpose {
+            Purpose::Shard => &self.shards,
+            Purpose::Value => &self.values,
+        };
+        arena.block(bytes).ok().map(Block::Carved)
     }
 
     fn cost(&self, bytes: usize) -> usize {
-        bytes.next_multiple_of(PAGE_BYTES)
+        if bytes < self.grain_bytes() {
+            bytes.next_multiple_of(SHORT_OVERHEAD_BYTES) + SHORT_OVERHEAD_BYTES
+        } else {
+            self.values.cost(bytes)
+        }
+    }
+
+    fn grain_bytes(&self) -> usize {
+        self.values.page_bytes()
     }
 
     fn prefetch(&self, bytes: &[u8]) {
@@ -42,5 +75,25 @@ impl Blocks for Pages {
 
     fn prefetch_value<T>(&self, value: &T) {
         memory::prefetch(value);
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Carved(block) => block.as_ref(),
+            Self::Short(block) => block,
+        }
+    }
+}
+
+impl AsMut<[u8]> for Block {
+    #[inline]
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Carved(block) => block.as_mut(),
+            Self::Short(block) => block,
+        }
     }
 }

@@ -337,7 +337,7 @@ fn store(config: &Config) -> Result<Store, StartError> {
         threads: config.threads,
         seed,
     };
-    Store::new(settings, Pages).map_err(system("cannot set the memory up"))
+    Store::new(settings, Pages::new()).map_err(system("cannot set the memory up"))
 }
 
 fn spawn(

@@ -6,13 +6,19 @@ pub trait Blocks: Send + Sync + 'static {
     /// An owned block. Dropping it gives its memory back to the system.
     type Block: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static;
 
-    /// A zeroed block of exactly `bytes` bytes, or `None` if the system has no more.
-    fn block(&self, bytes: usize) -> Option<Self::Block>;
+    /// A block of exactly `bytes` bytes with any contents, or `None` if the system has no more.
+    fn block(&self, bytes: usize, purpose: Purpose) -> Option<Self::Block>;
 
     /// What a block of `bytes` bytes really takes from the system (whole pages, say); at least
     /// `bytes`. This is what the memory limit is charged with.
     fn cost(&self, bytes: usize) -> usize {
         bytes
+    }
+
+    /// From this many bytes on, blocks take multiples of it; shorter ones take little more than they
+    /// have. The rest of a value is then a block of its own where that takes less.
+    fn grain_bytes(&self) -> usize {
+        1
     }
 
     /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
@@ -24,6 +30,15 @@ pub trait Blocks: Send + Sync + 'static {
     }
 }
 
+/// What a block is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A segment or a part of the index: a power of two of bytes, at least 4 KiB, that stays.
+    Shard,
+    /// A piece of a large value: any length, gone with the value.
+    Value,
+}
+
 /// Blocks from the ordinary allocator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Boxed;
@@ -31,7 +46,7 @@ pub struct Boxed;
 impl Blocks for Boxed {
     type Block = Box<[u8]>;
 
-    fn block(&self, bytes: usize) -> Option<Box<[u8]>> {
+    fn block(&self, bytes: usize, _: Purpose) -> Option<Box<[u8]>> {
         let mut block = Vec::new();
         block.try_reserve_exact(bytes).ok()?;
         block.resize(bytes, 0);

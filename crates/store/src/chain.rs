@@ -2,7 +2,7 @@
 //! under the lock and sends the bytes without it; memory goes back when the last handle drops, and
 //! counts against the limit until then.
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Purpose};
 use crate::pool::{Charge, Pool};
 use crate::sync::{Arc, AtomicUsize, Ordering};
 
@@ -114,9 +114,33 @@ impl<B: AsRef<[u8]>> Piece<B> {
 /// What the pieces of a value of `bytes` bytes are charged.
 pub(crate) fn cost<M: Blocks>(bytes: usize, piece_bytes: usize, pool: &Pool<M>) -> u64 {
     let whole = bytes / piece_bytes;
-    let rest = bytes % piece_bytes;
-    let one = |bytes| (pool.blocks.cost(bytes) + PIECE_OVERHEAD_BYTES) as u64;
-    whole as u64 * one(piece_bytes) + if rest == 0 { 0 } else { one(rest) }
+    let mut rest = bytes % piece_bytes;
+    let mut sum = whole as u64 * cost_of_one(piece_bytes, pool);
+    // Bound: the last piece, or it and what is left of a grain.
+    while rest > 0 {
+        let piece = next_piece(rest, piece_bytes, pool);
+        sum += cost_of_one(piece, pool);
+        rest -= piece;
+    }
+    sum
+}
+
+fn cost_of_one<M: Blocks>(bytes: usize, pool: &Pool<M>) -> u64 {
+    (pool.blocks.cost(bytes) + PIECE_OVERHEAD_BYTES) as u64
+}
+
+/// Bytes of the next piece of a value of which so many remain.
+fn next_piece<M: Blocks>(remaining: usize, piece_bytes: usize, pool: &Pool<M>) -> usize {
+    let grain = pool.blocks.grain_bytes();
+    let tail = remaining % grain;
+    let unused = grain - tail;
+    if remaining > piece_bytes {
+        piece_bytes
+    } else if tail > 0 && remaining > grain && unused > 2 * PIECE_OVERHEAD_BYTES {
+        remaining - tail
+    } else {
+        remaining
+    }
 }
 
 /// Joins two values; shares their pieces, but for two short ones where they meet, which are copied
@@ -132,7 +156,7 @@ pub(crate) fn join<M: Blocks>(
     let mut rest = second.0.pieces.iter();
     if let (Some(charge), Some(last), Some(next)) = (charge, first.0.pieces.last(), rest.next()) {
         let bytes = last.bytes + next.bytes;
-        let mut block = pool.block(bytes)?;
+        let mut block = pool.block(bytes, Purpose::Value)?;
         let (left, right) = block.as_mut().split_at_mut_checked(last.bytes)?;
         left.copy_from_slice(last.value());
         right.get_mut(..next.bytes)?.copy_from_slice(next.value());
@@ -153,7 +177,7 @@ pub(crate) fn cost_of_joint<M: Blocks>(
     pool: &Pool<M>,
 ) -> Option<u64> {
     let bytes = first.0.pieces.last()?.bytes + second.0.pieces.first()?.bytes;
-    (bytes <= piece_bytes).then(|| cost(bytes, piece_bytes, pool))
+    (bytes <= piece_bytes).then(|| cost_of_one(bytes, pool))
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Builder<B> {
@@ -178,7 +202,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Builder<B> {
         while !bytes.is_empty() && !self.failed {
             let (mut block, filled) = match self.open.take() {
                 Some(open) => open,
-                None => match pool.block(self.remaining.min(piece_bytes)) {
+                None => match self.next_block(piece_bytes, pool) {
                     Some(block) => (block, 0),
                     None => {
                         self.failed = true;
@@ -196,6 +220,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Builder<B> {
             self.close_full(pool);
         }
         self.remaining -= bytes.len();
+    }
+
+    fn next_block<M: Blocks<Block = B>>(&self, piece_bytes: usize, pool: &Pool<M>) -> Option<B> {
+        pool.block(next_piece(self.remaining, piece_bytes, pool), Purpose::Value)
     }
 
     /// The value, if all of it has come and was kept.
@@ -258,6 +286,54 @@ mod tests {
             let reader = both.clone();
             drop(both);
             assert_eq!(bytes(&reader), [left, right].concat());
+        }
+        assert_eq!(pool.budget.used(), 0);
+    }
+
+    /// Blocks of whole pages of 2 KiB.
+    struct Paged;
+
+    impl crate::blocks::Blocks for Paged {
+        type Block = Box<[u8]>;
+
+        fn block(&self, bytes: usize, purpose: crate::blocks::Purpose) -> Option<Box<[u8]>> {
+            Boxed.block(bytes, purpose)
+        }
+
+        fn cost(&self, bytes: usize) -> usize {
+            if bytes < 2048 { bytes } else { bytes.next_multiple_of(2048) }
+        }
+
+        fn grain_bytes(&self) -> usize {
+            2048
+        }
+
+        fn prefetch(&self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn the_rest_of_a_page_is_a_piece_of_its_own() {
+        let pool = Pool::new(Paged, 1 << 20, &Geometry::of(0, 1024));
+        for (bytes, pieces) in [
+            (100, vec![100]),
+            (2048, vec![2048]),
+            (2049, vec![2048, 1]),
+            (4000, vec![4000]),
+            (3000, vec![2048, 952]),
+            (8192, vec![8192]),
+            (8192 + 2048 + 7, vec![8192, 2048, 7]),
+        ] {
+            let needed = cost(bytes, 8192, &pool);
+            let charge = pool.charge(needed, Need::Relief).unwrap();
+            let mut builder = Builder::new(bytes, charge);
+            for part in vec![7; bytes].chunks(1000) {
+                builder.fill(part, 8192, &pool);
+            }
+            let chain = builder.finish().unwrap();
+            assert_eq!(chain.slices().map(<[u8]>::len).collect::<Vec<_>>(), pieces);
+            assert_eq!(chain.charged(), needed, "{bytes}");
+            assert_eq!(pool.budget.used(), needed);
+            assert!(needed as usize <= bytes + 3 * super::PIECE_OVERHEAD_BYTES + 256);
         }
         assert_eq!(pool.budget.used(), 0);
     }

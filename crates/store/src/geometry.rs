@@ -26,9 +26,10 @@ pub(crate) struct Geometry {
 const SHARDS_PER_THREAD: usize = 4;
 /// More shards than this are only made where locations need them: each holds open segments.
 const SHARDS_MAX: usize = 256;
-/// Aimed at: about two segments of each shard are open, half drained or free, which is then less
-/// than one percent of memory.
-const SEGMENTS_PER_SHARD: u64 = 256;
+/// Long segments lose memory because a few of each shard are open or half drained, short ones at
+/// their ends, half a record each. With this many bytes for a record, both losses together are least
+/// where a segment has the root of (record / 3) * (bytes of a shard).
+const RECORD_BYTES_USUAL: u64 = 600;
 /// Never fewer than this: eviction would be coarse, and open segments a noticeable loss.
 const SEGMENTS_PER_SHARD_MIN: u64 = 64;
 /// Where memory allows: values up to an eighth of it are records, without pieces of their own.
@@ -73,7 +74,9 @@ impl Geometry {
         let least = memory.div_ceil(SHARD_BYTES_PLANNED).next_power_of_two();
         let shards = (wanted.next_power_of_two() as u64).min(floor_power(fits)).max(least);
         let most = floor_power(memory / (SEGMENTS_PER_SHARD_MIN * shards));
-        let segment = floor_power(memory / (SEGMENTS_PER_SHARD * shards))
+        // Doubled below the root, so that the power of two below it is the nearest one.
+        let best = (2 * RECORD_BYTES_USUAL / 3).saturating_mul(memory / shards).isqrt();
+        let segment = floor_power(best)
             .clamp(SEGMENT_BYTES_WANTED, SEGMENT_BYTES_MAX)
             .min(most.max(SEGMENT_BYTES_MIN));
         Ok(Self::of(shards.ilog2(), usize::try_from(segment).unwrap_or(1 << 20)))
@@ -130,7 +133,7 @@ mod tests {
         let usual = Geometry::new(&config(64 << 20, 4)).unwrap();
         assert_eq!((usual.shards(), usual.segment_bytes), (8, 64 << 10));
         let large = Geometry::new(&config(4 << 30, 4)).unwrap();
-        assert_eq!((large.shards(), large.segment_bytes), (16, 1 << 20));
+        assert_eq!((large.shards(), large.segment_bytes), (16, 256 << 10));
     }
 
     #[test]

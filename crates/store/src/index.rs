@@ -17,7 +17,7 @@
 //! Invariants: `leaf.items <= CHUNK_ITEMS_MAX * leaf.chunks`, so a free slot is always found; each
 //! location stands in one slot at most; slabs, leaves and directory are charged before they grow.
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Purpose};
 use crate::location::Location;
 use crate::pool::{Charge, Need, Pool};
 
@@ -461,7 +461,7 @@ impl<M: Blocks> Index<M> {
     fn take_chunk(&mut self, pool: &Pool<M>, need: Need) -> Result<u32, CannotGrow> {
         if self.free.is_empty() {
             self.charge(self.slab_cost(pool), pool, need)?;
-            let Some(slab) = pool.block(self.slab_bytes) else {
+            let Some(slab) = pool.block(self.slab_bytes, Purpose::Shard) else {
                 if let Some(charge) = self.charges.pop() {
                     pool.unhold(self.shard, charge.bytes());
                 }

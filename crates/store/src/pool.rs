@@ -5,7 +5,7 @@
 
 use std::sync::PoisonError;
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Purpose};
 use crate::geometry::Geometry;
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 
@@ -187,8 +187,8 @@ impl<M: Blocks> Pool<M> {
     }
 
     /// A block whose bytes are already charged.
-    pub(crate) fn block(&self, bytes: usize) -> Option<M::Block> {
-        let block = self.blocks.block(bytes);
+    pub(crate) fn block(&self, bytes: usize, purpose: Purpose) -> Option<M::Block> {
+        let block = self.blocks.block(bytes, purpose);
         if block.is_none() {
             self.system_refusals.fetch_add(1, Ordering::Relaxed);
         }
@@ -208,7 +208,7 @@ impl<M: Blocks> Pool<M> {
             if !self.budget.take(self.segment_cost, 0) {
                 return None;
             }
-            let Some(block) = self.block(self.segment_bytes) else {
+            let Some(block) = self.block(self.segment_bytes, Purpose::Shard) else {
                 self.budget.give(self.segment_cost);
                 return None;
             };

@@ -318,6 +318,7 @@ fn words(first: usize, pages: usize) -> impl DoubleEndedIterator<Item = (usize, 
 }
 
 impl AsRef<[u8]> for Block {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the span's pages are mapped and initialised (zeroed by the kernel, or written by
         // an earlier block), are this block's alone and stay mapped until it is dropped; `&self`
@@ -327,6 +328,7 @@ impl AsRef<[u8]> for Block {
 }
 
 impl AsMut<[u8]> for Block {
+    #[inline]
     fn as_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_ref`, and writable; `&mut self` makes this the only reference.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }

@@ -2,7 +2,7 @@
 
 use super::{config, get, set, tiny};
 use crate::Store;
-use crate::blocks::{Blocks, Boxed};
+use crate::blocks::{Blocks, Boxed, Purpose};
 use crate::face::{Refusal, Removal, StoreConfig, Write, WriteMode, Written};
 use crate::geometry::Geometry;
 use crate::time::{Expiry, Now};
@@ -334,7 +334,7 @@ struct CountedBlock(Box<[u8]>, Arc<AtomicUsize>);
 impl Blocks for Counted {
     type Block = CountedBlock;
 
-    fn block(&self, bytes: usize) -> Option<CountedBlock> {
+    fn block(&self, bytes: usize, _: Purpose) -> Option<CountedBlock> {
         self.0.fetch_add(bytes, Ordering::Relaxed);
         Some(CountedBlock(vec![0; bytes].into_boxed_slice(), Arc::clone(&self.0)))
     }
@@ -369,12 +369,12 @@ struct Stingy {
 impl Blocks for Stingy {
     type Block = Box<[u8]>;
 
-    fn block(&self, bytes: usize) -> Option<Box<[u8]>> {
+    fn block(&self, bytes: usize, purpose: Purpose) -> Option<Box<[u8]>> {
         let less = |left: usize| left.checked_sub(1);
         if bytes == self.slab_bytes {
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
         }
-        Boxed.block(bytes)
+        Boxed.block(bytes, purpose)
     }
 
     fn prefetch(&self, _: &[u8]) {}
@@ -386,7 +386,7 @@ struct Poor;
 impl Blocks for Poor {
     type Block = Box<[u8]>;
 
-    fn block(&self, _: usize) -> Option<Box<[u8]>> {
+    fn block(&self, _: usize, _: Purpose) -> Option<Box<[u8]>> {
         None
     }
 
