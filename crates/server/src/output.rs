@@ -212,7 +212,7 @@ mod tests {
             threads: 1,
             seed: [0; 16],
         };
-        let store = Store::new(settings, Pages).unwrap();
+        let store = Store::new(settings, Pages::new()).unwrap();
         let now = Now(1);
         let how = Write {
             mode: WriteMode::Set,

@@ -47,9 +47,9 @@ const SHARDS_ADDRESSED_MAX: u64 = 1 << 14;
 const PIECE_BYTES_MIN: usize = 64 << 10;
 /// Pieces larger than this would take too long to copy under a lock when values are joined.
 const PIECE_BYTES_MAX: usize = 256 << 10;
-/// The index of a shard grows by blocks between these.
+/// The index of a shard grows by blocks between these: half of the last one is unused on average.
 const SLAB_BYTES_MIN: usize = 4 << 10;
-const SLAB_BYTES_MAX: usize = 256 << 10;
+const SLAB_BYTES_MAX: usize = 64 << 10;
 
 /// The least memory a store can be built with.
 pub(crate) const MEMORY_BYTES_MIN: u64 = SEGMENTS_PER_SHARD_MIN * SEGMENT_BYTES_MIN;
@@ -89,7 +89,7 @@ impl Geometry {
             segment_bytes,
             record_bytes_max: segment_bytes / 8,
             piece_bytes: segment_bytes.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX),
-            slab_bytes: (segment_bytes / 4).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
+            slab_bytes: (segment_bytes / 8).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
         }
     }
 

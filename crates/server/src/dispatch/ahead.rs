@@ -190,7 +190,7 @@ mod tests {
             threads: 1,
             seed: *b"the same, always",
         };
-        Store::new(settings, Pages).unwrap()
+        Store::new(settings, Pages::new()).unwrap()
     }
 
     /// Some peers, each with so many gets in its pipeline; their bytes, pieces and keys.
