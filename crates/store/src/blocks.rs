@@ -15,8 +15,8 @@ pub trait Blocks: Send + Sync + 'static {
         bytes
     }
 
-    /// From this many bytes on, blocks take multiples of it; shorter ones take little more than they
-    /// have. The rest of a value is then a block of its own where that takes less.
+    /// From this many bytes on, blocks take multiples of it; shorter ones take little more than
+    /// they have. The rest of a value is then a block of its own where that takes less.
     fn grain_bytes(&self) -> usize {
         1
     }

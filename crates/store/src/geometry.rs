@@ -27,8 +27,8 @@ const SHARDS_PER_THREAD: usize = 4;
 /// More shards than this are only made where locations need them: each holds open segments.
 const SHARDS_MAX: usize = 256;
 /// Long segments lose memory because a few of each shard are open or half drained, short ones at
-/// their ends, half a record each. With this many bytes for a record, both losses together are least
-/// where a segment has the root of (record / 3) * (bytes of a shard).
+/// their ends, half a record each. With this many bytes for a record, both losses together are
+/// least where a segment has the root of (record / 3) * (bytes of a shard).
 const RECORD_BYTES_USUAL: u64 = 600;
 /// Never fewer than this: eviction would be coarse, and open segments a noticeable loss.
 const SEGMENTS_PER_SHARD_MIN: u64 = 64;

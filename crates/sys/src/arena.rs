@@ -75,7 +75,7 @@ struct Chunk {
     free_pages: usize,
     /// So many pages in a row were not there, and nothing was given back since.
     missed_pages: usize,
-    /// No huge pages any more, since parts of some were given back: the kernel would fill the holes.
+    /// No huge pages any more, since parts of some were given back: holes would be filled.
     plain: bool,
 }
 
@@ -84,7 +84,7 @@ struct Chunk {
 struct Pages(Vec<u64>);
 
 impl Arena {
-    /// An arena without memory. `huge` asks for huge pages, where the kernel has them: good for what
+    /// An arena without memory. `huge` asks for huge pages, where the kernel has some: for what
     /// stays, costly for what comes and goes in odd sizes.
     #[must_use]
     pub fn new(huge: bool) -> Self {
