@@ -7,8 +7,13 @@
 
 pub mod collect;
 pub mod facts;
+pub mod findings;
 pub mod firewall;
 mod formats;
 pub mod memcached_options;
+pub mod output;
 pub mod provider_row;
+pub mod rules;
+pub mod texts;
 pub mod versions;
+pub mod vulnerabilities;

@@ -321,7 +321,7 @@ fn in_ranges(port: u16, ranges: &[(u16, u16)]) -> bool {
 }
 
 /// Is `address` in `network/length`?
-pub(super) fn inside(address: IpAddr, network: IpAddr, length: u8) -> bool {
+pub(crate) fn inside(address: IpAddr, network: IpAddr, length: u8) -> bool {
     match (address, network) {
         (IpAddr::V4(a), IpAddr::V4(n)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);

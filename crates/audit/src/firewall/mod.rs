@@ -21,6 +21,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use evaluate::inside;
 pub use evaluate::{Deciding, Fate, evaluate};
 pub use packet::{Packet, Path, Transport};
 pub use rules::{Action, Chain, Condition, Family, Hook, Layer, Rule, Ruleset, Test};
