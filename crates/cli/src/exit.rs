@@ -13,8 +13,16 @@ pub(crate) const INCOMPLETE: u8 = 3;
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0   fine
-  1   the settings have errors; explain access: denied
+  1   the settings have errors; explain access: denied; check: findings (--fail-on)
   2   wrong usage
   3   the command could not be completed
   `serve` ends with memcached's codes: 1 bad value, 64 contradiction, 67 unknown user,
   71 refused by the system";
+
+/// The table for the help of commands that find something.
+pub(crate) const FINDINGS_TABLE: &str = "\
+Exit codes:
+  0   no finding is as bad as --fail-on says
+  1   some are; with --baseline: some that are new or worse
+  2   wrong usage
+  3   the command could not be completed; it says which part";

@@ -94,7 +94,13 @@ pub(crate) fn all(facts: &Facts) -> Vec<Cache<'_>> {
         let is_worker = facts.process(process.parent).is_some_and(|parent| {
             parent.name == process.name && !sockets_of(facts, parent.pid).is_empty()
         });
-        if PUBLISHERS.contains(&process.name.as_str()) || is_worker || !(named || told) {
+        // Kannuki's other commands, this one too, have its name and no socket.
+        let is_command = process_name(process) == "kannuki" && sockets.is_empty();
+        if PUBLISHERS.contains(&process.name.as_str())
+            || is_worker
+            || is_command
+            || !(named || told)
+        {
             continue;
         }
         taken.extend(sockets.iter().map(|socket| socket.inode));

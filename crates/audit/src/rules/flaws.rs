@@ -2,7 +2,7 @@
 
 use super::{Case, caches, caches::Cache, wording};
 use crate::facts::{Facts, PackageKind};
-use crate::findings::{Confidence, Evidence, Finding, Severity, catalogue, quoted};
+use crate::findings::{Confidence, Door, Evidence, Finding, Severity, Verdict, catalogue, quoted};
 use crate::vulnerabilities::{Installed, Status, Table, Vulnerability, status};
 
 /// One flaw and how it stands to this cache.
@@ -25,9 +25,15 @@ pub fn flaws<'t>(facts: &Facts, cache: &Cache<'_>, table: &'t Table) -> Vec<Flaw
     judged.collect()
 }
 
-pub(crate) fn judge(case: &Case<'_>, cache: &Cache<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn judge(
+    case: &Case<'_>,
+    cache: &Cache<'_>,
+    doors: &[Door],
+    findings: &mut Vec<Finding>,
+) {
     let flaws = flaws(case.facts, cache, case.table);
-    let local = cache.running.is_local() == Some(true);
+    // Where no stranger comes in, a flaw waits for a local program or for the next mistake.
+    let local = doors.iter().all(|door| door.verdict <= Verdict::Filtered);
     let mut unknown = Vec::new();
     let mut unnumbered = Vec::new();
     for Flaw { flaw, status } in flaws {
@@ -66,7 +72,11 @@ fn present(case: &Case<'_>, cache: &Cache<'_>, flaw: &Vulnerability, local: bool
         .with("version", &version_words(cache))
         .seen(package_evidence(cache))
         .seen(super::exposure::process_evidence(cache))
-        .mended_by(update(case.facts, cache));
+        .mended_by(if flaw.decided_by_condition() {
+            super::next_start::shut(cache)
+        } else {
+            update(case.facts, cache)
+        });
     finding.references.clone_from(&flaw.references);
     finding
 }

@@ -52,7 +52,7 @@ pub fn judge(facts: &Facts, table: &Table, texts: &Texts) -> Report {
     for cache in caches::all(facts) {
         let service = exposure::service(&case, &cache, &mut findings);
         if cache.is_memcached() {
-            flaws::judge(&case, &cache, &mut findings);
+            flaws::judge(&case, &cache, &service.doors, &mut findings);
             logs::judge(&case, &cache, &mut findings);
             usage::judge(&case, &cache, &mut findings);
         }

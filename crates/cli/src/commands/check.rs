@@ -18,6 +18,7 @@ use kannuki_audit::{
     provider_row::{self, Match, REPORT_BYTES_MAX},
 };
 
+use super::report;
 use crate::{exit, print};
 
 /// Longest window between two looks at the counters, in seconds: a day.
@@ -31,7 +32,8 @@ pub(crate) fn command() -> Command {
     Command::new("check")
         .about("Look what caches are open on this host, who uses them and how they came")
         .args(looking())
-        .after_help(EXAMPLES)
+        .args(report::telling())
+        .after_help(format!("{EXAMPLES}\n\n{}", exit::FINDINGS_TABLE))
 }
 
 const EXAMPLES: &str = "\
@@ -42,7 +44,9 @@ Examples:
   kannuki check
   kannuki check --probe                  measure the amplification of UDP ports too
   kannuki check --root /mnt              a disk of another system
-  kannuki check --facts host.json        save what was seen, or read it again if it was saved";
+  kannuki check --facts host.json        save what was seen, or read it again if it was saved
+  kannuki check --format html --output report.html
+  kannuki check --format json --output today.json --baseline yesterday.json";
 
 /// Options about what is looked at.
 fn looking() -> [Arg; 7] {
@@ -91,7 +95,7 @@ fn looking() -> [Arg; 7] {
 /// Looks, or reads, and prints.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
     match facts(args) {
-        Ok(facts) => report(&facts),
+        Ok(facts) => report::tell(args, &facts),
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));
             exit::INCOMPLETE
@@ -201,15 +205,4 @@ fn save(path: &Path, facts: &Facts) -> Result<(), String> {
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
-}
-
-/// Prints what was seen.
-fn report(facts: &Facts) -> u8 {
-    match facts.to_json() {
-        Ok(text) => print::stdout(&text),
-        Err(error) => {
-            print::stderr(&format!("error: {error}\n"));
-            exit::INCOMPLETE
-        }
-    }
 }

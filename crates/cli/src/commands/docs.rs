@@ -29,6 +29,7 @@ pub(super) fn run(directory: Option<&PathBuf>) -> u8 {
 fn write(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     std::fs::write(directory.join("options.md"), pages::markdown(&own_options::grammar()))?;
+    std::fs::write(directory.join("findings.md"), kannuki_audit::findings::pages::markdown())?;
     std::fs::write(directory.join("kannuki.toml"), pages::template(&own_options::grammar()))?;
     std::fs::write(directory.join("refusals.md"), refusals())
 }

@@ -1,16 +1,18 @@
-//! `kannuki explain ID`: an option or a reason for refusing, from the one catalogue.
+//! `kannuki explain ID`: an option, a reason for refusing or a finding, from the one catalogue.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, Command};
+use kannuki_audit::findings::{catalogue as findings, pages as finding_pages};
 use kannuki_audit::memcached_options::{OptionSpec, Spelling, nearest, pages};
+use kannuki_audit::texts::{Lang, Texts};
 use kannuki_server::refusals::{Refusal, catalogue};
 
 use crate::{exit, own_options, print};
 
 pub(super) fn command() -> Command {
     Command::new("explain")
-        .about("Explain an option or a reason for refusing; without ID list all")
+        .about("Explain an option, a reason for refusing or a finding; without ID list all")
         .arg(Arg::new("ID").allow_hyphen_values(true))
         .args_conflicts_with_subcommands(true)
         .subcommand(super::explain_access::command())
@@ -19,6 +21,7 @@ pub(super) fn command() -> Command {
              kannuki explain memory-limit      an option by its name\n  \
              kannuki explain -m                or as it is typed\n  \
              kannuki explain peer-not-allowed  a reason for refusing, from logs and stats\n  \
+             kannuki explain MC-NET-001        a finding of kannuki check\n  \
              kannuki explain access --peer 10.0.0.7 get  who may do what, and what decides",
         )
 }
@@ -45,6 +48,12 @@ fn find(id: &str) -> Option<String> {
     let grammar = own_options::grammar();
     if let Some(spec) = grammar.options().find(|spec| is_called(spec, id)) {
         return Some(pages::explain(spec));
+    }
+    if let Some(definition) = findings::find(id) {
+        // Both languages: the page is short, and who reads it may have been sent the id.
+        let [en, ja] =
+            [Lang::En, Lang::Ja].map(|lang| finding_pages::explain(definition, &Texts::of(lang)));
+        return Some(format!("{en}\n{ja}"));
     }
     catalogue().find(|refusal| refusal.name == id).map(|refusal| refusal_page(&refusal))
 }
@@ -81,7 +90,12 @@ fn ids() -> impl Iterator<Item = (String, String)> {
         .map(|spec| (spec.name().into_owned(), spec.brief()))
         .collect();
     let refusals = catalogue().map(|refusal| (refusal.name.to_owned(), refusal.meaning.to_owned()));
-    options.into_iter().chain(refusals)
+    let texts = Texts::of(Lang::En);
+    let found: Vec<(String, String)> = findings::ALL
+        .iter()
+        .map(|d| (d.id.to_owned(), texts.get(&format!("{}.title", d.id)).to_owned()))
+        .collect();
+    options.into_iter().chain(refusals).chain(found)
 }
 
 fn list() -> String {

@@ -8,6 +8,7 @@ mod explain;
 mod explain_access;
 mod man;
 mod passwd;
+mod report;
 pub(crate) mod serve;
 
 use std::{ffi::OsString, path::PathBuf};

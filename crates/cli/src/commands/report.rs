@@ -1,0 +1,216 @@
+//! How `check` tells what it found: form, language, file, comparison, exit code.
+//!
+//! Invariant: a file that `--output` names is written beside and moved into place, so a reader finds
+//! the old report or the new one, whole.
+
+use std::{
+    env, fs,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use clap::{Arg, ArgMatches, builder::PossibleValuesParser, value_parser};
+use kannuki_audit::{
+    facts::{Facts, printable},
+    findings::{
+        Report, Severity,
+        baseline::{self, BASELINE_BYTES_MAX, Changes},
+    },
+    output::{Format, Page, render},
+    rules,
+    texts::{Lang, Texts},
+    vulnerabilities::Table,
+};
+
+use crate::{exit, print};
+
+/// Where `news update` keeps what it read.
+pub(super) const NEWS: &str = "/var/lib/kannuki/vulnerabilities.json";
+/// Largest table of flaws that is read; the one that is shipped has 40 KiB.
+const NEWS_BYTES_MAX: usize = 16 << 20;
+/// Columns where nobody told how wide the terminal is.
+const COLUMNS: usize = 100;
+/// The widest that is still read with ease.
+const COLUMNS_MAX: usize = 110;
+
+/// Options about how it is told.
+pub(super) fn telling() -> [Arg; 6] {
+    let formats = Format::ALL.map(|(name, _)| name);
+    let levels = Severity::ALL.map(Severity::name);
+    [
+        Arg::new("format")
+            .long("format")
+            .value_name("FORM")
+            .value_parser(PossibleValuesParser::new(formats))
+            .default_value("text")
+            .help("How to tell what was found"),
+        Arg::new("output")
+            .long("output")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Write the report to FILE, readable by its owner only"),
+        language(),
+        Arg::new("fail-on")
+            .long("fail-on")
+            .value_name("LEVEL")
+            .value_parser(PossibleValuesParser::new(levels))
+            .default_value("high")
+            .help("End with 1 if a finding is at least so bad"),
+        Arg::new("baseline")
+            .long("baseline")
+            .value_name("OLD.json")
+            .value_parser(value_parser!(PathBuf))
+            .help("Say what is new and what is fixed since this report of --format json")
+            .long_help(
+                "Say what is new and what is fixed since this report of --format json. Only what \
+                 is new, or has become worse, counts for --fail-on then.",
+            ),
+        news_file(),
+    ]
+}
+
+pub(super) fn language() -> Arg {
+    Arg::new("lang")
+        .long("lang")
+        .value_name("LANG")
+        .value_parser(PossibleValuesParser::new(Lang::ALL.map(Lang::name)))
+        .help("Language of the report; else the locale's")
+}
+
+pub(super) fn news_file() -> Arg {
+    Arg::new("news")
+        .long("news")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Table of flaws as `news update` wrote it")
+        .default_value(NEWS)
+}
+
+/// Judges the facts and tells.
+pub(super) fn tell(args: &ArgMatches, facts: &Facts) -> u8 {
+    match told(args, facts) {
+        Ok(code) => code,
+        Err(message) => {
+            print::stderr(&format!("error: {}\n", printable(&message)));
+            exit::INCOMPLETE
+        }
+    }
+}
+
+fn told(args: &ArgMatches, facts: &Facts) -> Result<u8, String> {
+    let texts = texts(args);
+    let table = table(args)?;
+    let report = rules::judge(facts, &table, &texts);
+    let changes = match args.get_one::<PathBuf>("baseline") {
+        None => None,
+        Some(path) => Some(compare(path, &report)?),
+    };
+    let name = args.get_one::<String>("format").map_or("text", String::as_str);
+    let page =
+        Page { report: &report, changes: changes.as_ref(), texts: &texts, columns: columns() };
+    let text = render(Format::named(name).unwrap_or(Format::Text), &page);
+    match args.get_one::<PathBuf>("output") {
+        Some(path) => write(path, &text)?,
+        None => {
+            let code = print::stdout(&text);
+            if code != exit::FINE {
+                return Ok(code);
+            }
+        }
+    }
+    let level = args.get_one::<String>("fail-on").and_then(|name| Severity::named(name));
+    Ok(verdict(&report, changes.as_ref(), level.unwrap_or(Severity::High)))
+}
+
+fn verdict(report: &Report, changes: Option<&Changes>, level: Severity) -> u8 {
+    let counts = |finding: &&kannuki_audit::findings::Finding| {
+        changes.is_none_or(|changes| changes.is_new(finding))
+    };
+    let worst = report.findings.iter().filter(counts).map(|finding| finding.severity).max();
+    if worst.is_some_and(|worst| worst >= level) { exit::FOUND } else { exit::FINE }
+}
+
+/// The texts of the language that was asked for, or of the locale.
+pub(super) fn texts(args: &ArgMatches) -> Texts {
+    let lang = match args.get_one::<String>("lang").map(String::as_str) {
+        Some("ja") => Lang::Ja,
+        Some(_) => Lang::En,
+        // A Linux console cannot draw Japanese; English texts are ASCII.
+        None if env::var_os("TERM").is_some_and(|term| term == "linux") => Lang::En,
+        None => {
+            let names = ["LC_ALL", "LC_MESSAGES", "LANG"].map(|name| {
+                env::var_os(name).and_then(|value| value.into_string().ok()).unwrap_or_default()
+            });
+            Lang::of_locale(names.iter().map(String::as_str))
+        }
+    };
+    Texts::of(lang)
+}
+
+/// The table of flaws: the one that was fetched, if it is newer than the one that was shipped.
+pub(super) fn table(args: &ArgMatches) -> Result<Table, String> {
+    let shipped = Table::embedded();
+    let Some(path) = args.get_one::<PathBuf>("news") else { return Ok(shipped) };
+    let bytes = match bounded(path, NEWS_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(NEWS) => {
+            return Ok(shipped);
+        }
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+        Ok(bytes) => bytes,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let fetched =
+        Table::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(if fetched.data_as_of >= shipped.data_as_of { fetched } else { shipped })
+}
+
+fn bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    fs::File::open(path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        return Err(io::Error::other(format!("is larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn compare(path: &Path, report: &Report) -> Result<Changes, String> {
+    let name = path.display();
+    let bytes = bounded(path, BASELINE_BYTES_MAX)
+        .map_err(|error| format!("cannot read {name}: {error}"))?;
+    let old = baseline::read(&bytes).map_err(|error| format!("{name} {error}"))?;
+    Ok(baseline::compare(&old, report))
+}
+
+fn columns() -> usize {
+    let stdout = io::stdout();
+    let told = rustix::termios::tcgetwinsize(&stdout).map(|size| usize::from(size.ws_col));
+    match told {
+        Ok(columns) if stdout.is_terminal() && columns > 0 => columns.min(COLUMNS_MAX),
+        _ => COLUMNS,
+    }
+}
+
+/// Writes beside the file and moves it into place.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+    let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        // What could not be finished is taken away; there is nobody to tell if that fails too.
+        let _ = fs::remove_file(&beside);
+        failed(error)
+    })
+}
