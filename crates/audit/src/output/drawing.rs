@@ -19,9 +19,9 @@ const ROW: usize = 64;
 const BOX: usize = 44;
 /// Left edges and widths of the six columns of the wide drawing.
 const COLUMNS: [(usize, usize); 6] =
-    [(8, 104), (150, 150), (338, 150), (526, 150), (714, 132), (884, 108)];
-/// Columns of text that fit in a pixel's width of a box, in units of the view box.
-const TEXT_UNITS: usize = 7;
+    [(8, 104), (150, 150), (338, 150), (526, 150), (706, 150), (884, 108)];
+/// Width of a column of text, in tenths of a unit of the view box.
+const TEXT_TENTHS: usize = 66;
 
 /// Both drawings of one cache.
 pub(super) fn draw(page: &Page<'_>, cache: &Installation) -> String {
@@ -71,7 +71,7 @@ impl Canvas {
         let first = y + h / 2 + 5 - (lines.len().saturating_sub(1)) * 9;
         for (index, line) in lines.iter().enumerate() {
             let class = if index == 0 { "name" } else { "more" };
-            let text = escape(&cut(line, w.saturating_sub(8) / TEXT_UNITS));
+            let text = escape(&cut(line, w.saturating_sub(8) * 10 / TEXT_TENTHS));
             let y = first + index * 17;
             let _ =
                 write!(self.out, "<text class=\"{class}\" x=\"{middle}\" y=\"{y}\">{text}</text>");
@@ -168,7 +168,7 @@ fn wide(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     node_in(&mut canvas, 4, "inside", (top, span), [&name, &pid]);
     let worst = doors.iter().map(|door| door.verdict).max().unwrap_or(Verdict::Local);
     let middle = top + span / 2;
-    canvas.arrow(kind(worst), SVG, (846, middle), (884, middle));
+    canvas.arrow(kind(worst), SVG, (856, middle), (884, middle));
     let data = page.data(cache);
     let (items, bytes) = data.split_once(", ").unwrap_or((&data, ""));
     node_in(&mut canvas, 5, "inside", (top, span), [items, bytes]);
@@ -222,7 +222,7 @@ fn wide_row(page: &Page<'_>, canvas: &mut Canvas, door: &Door, y: usize) {
     }
     node_in(canvas, 3, kind, (y, BOX), [&door.transport, &door.bound]);
     let into = if door.verdict == Verdict::Filtered { "local" } else { kind };
-    canvas.arrow(into, SVG, (676, middle), (714, middle));
+    canvas.arrow(into, SVG, (676, middle), (706, middle));
 }
 
 fn filter_words(page: &Page<'_>, door: &Door) -> String {

@@ -463,7 +463,8 @@ fn amplifies(
         return;
     }
     let subject = format!("udp {}", worst.bound);
-    let reachable = matches!(worst.verdict, Verdict::Open | Verdict::OpenIfMapped);
+    // Where it could not be decided, it is not said that strangers do not reach it.
+    let reachable = worst.verdict > Verdict::Filtered;
     let definition = if reachable { &catalogue::AMPLIFIER } else { &catalogue::UDP_WITHOUT_NEED };
     let potential = largest_item(cache) / QUESTION_BYTES;
     let factor = measured.unwrap_or(potential);
