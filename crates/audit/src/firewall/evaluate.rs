@@ -9,6 +9,9 @@ use super::rules::{Action, Chain, Condition, Family, Hook, Layer, Rule, Ruleset,
 const DEPTH_MAX: usize = 16;
 /// Rules looked at for one packet: a large ruleset has some ten thousand, a hostile one millions.
 const STEPS_MAX: usize = 200_000;
+/// Names of interfaces that lead to containers and machines of this host, by their beginnings.
+pub(crate) const INNER: [&str; 8] =
+    ["docker", "br-", "virbr", "lxc", "lxd", "cni", "veth", "podman"];
 /// A source network this short may hold the stranger or not; longer ones name somebody.
 const STRANGER_PREFIX_MAX: u8 = 3;
 
@@ -269,6 +272,7 @@ fn condition_holds(condition: &Condition, packet: &Packet) -> Applies {
         Condition::ComesIn(names) => interface(packet.comes_in.as_deref(), names),
         Condition::GoesOut(names) => match packet.path {
             Path::Input => Applies::No,
+            Path::Forward if packet.goes_out.is_none() => Applies::Perhaps,
             Path::Forward => interface(packet.goes_out.as_deref(), names),
         },
         Condition::From(networks) => from_stranger(networks),
@@ -302,12 +306,11 @@ fn from_stranger(networks: &[(IpAddr, u8)]) -> Applies {
 
 fn interface(name: Option<&str>, patterns: &[String]) -> Applies {
     let Some(name) = name else {
-        // Whatever the interface is, a stranger does not come in by the loopback.
-        return if patterns.iter().all(|pattern| pattern == "lo") {
-            Applies::No
-        } else {
-            Applies::Perhaps
+        // Whatever the interface is, a stranger does not come in by the loopback or from a container.
+        let inner = |pattern: &String| {
+            pattern == "lo" || INNER.iter().any(|name| pattern.starts_with(name))
         };
+        return if patterns.iter().all(inner) { Applies::No } else { Applies::Perhaps };
     };
     let fits = |pattern: &String| match pattern.strip_suffix(['*', '+']) {
         Some(beginning) => name.starts_with(beginning),

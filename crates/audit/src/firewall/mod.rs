@@ -21,7 +21,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use evaluate::inside;
 pub use evaluate::{Deciding, Fate, evaluate};
+pub(crate) use evaluate::{INNER, inside};
 pub use packet::{Packet, Path, Transport};
 pub use rules::{Action, Chain, Condition, Family, Hook, Layer, Rule, Ruleset, Test};

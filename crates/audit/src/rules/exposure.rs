@@ -7,10 +7,8 @@ use crate::facts::{Facts, Interface, Probe, PublishedPort, Scope, Seen, Socket, 
 use crate::findings::{
     Confidence, Door, Evidence, Finding, Installation, Severity, Verdict, catalogue, quoted,
 };
-use crate::firewall::{Fate, Packet, Path, Ruleset, Transport, evaluate, iptables, nft};
+use crate::firewall::{Fate, INNER, Packet, Path, Ruleset, Transport, evaluate, iptables, nft};
 
-/// Names of interfaces that lead to containers or machines of this host, not outside.
-const INNER: [&str; 8] = ["docker", "br-", "virbr", "lxc", "lxd", "cni", "veth", "podman"];
 /// Names of interfaces of private overlays.
 const OVERLAY: [&str; 5] = ["wg", "tun", "tap", "tailscale", "zt"];
 /// The largest item that memcached keeps unless told otherwise.
@@ -114,10 +112,10 @@ fn doors_of(case: &Case<'_>, cache: &Cache<'_>, socket: &Socket) -> Vec<Door> {
         for address in &interface.addresses {
             let ip = address.ip.to_canonical();
             let bound = local.ip().to_canonical();
-            let family = if ip.is_ipv4() { socket.takes_v4() } else { socket.takes_v6() };
+            let family = if ip.is_ipv4() { takes_v4(cache, socket) } else { socket.takes_v6() };
             let is_way_in = bound == ip || (bound.is_unspecified() && family);
             if is_way_in && !matches!(address.scope, Scope::Loopback | Scope::Link) {
-                let packet = Packet::to_host(transport, ip, local.port(), Some(&interface.name));
+                let packet = Packet::to_host(transport, ip, local.port(), name_of(interface));
                 let mut door = door(facts, &packet, interface, address.scope);
                 door.bound = local.to_string();
                 door.factor = factor(facts, socket);
@@ -129,6 +127,23 @@ fn doors_of(case: &Case<'_>, cache: &Cache<'_>, socket: &Socket) -> Vec<Door> {
         doors.push(shut(socket, &local.ip().to_string(), "no-way-in"));
     }
     doors
+}
+
+/// The interface's name, where more than its address is known.
+pub(crate) fn name_of(interface: &Interface) -> Option<&str> {
+    (interface.name != "?").then_some(interface.name.as_str())
+}
+
+/// Whether IPv4 comes in by this socket. Two sockets at one port prove that the one of IPv6 is for
+/// IPv6 only: the kernel would have refused the second.
+fn takes_v4(cache: &Cache<'_>, socket: &Socket) -> bool {
+    let twin = |other: &&Socket| {
+        let same_port = other.local.map(|a| a.port()) == socket.local.map(|a| a.port());
+        let v4 = other.local.is_some_and(|a| a.is_ipv4() && a.ip().is_unspecified());
+        same_port && v4 && other.protocol == socket.protocol
+    };
+    let is_v6 = socket.local.is_some_and(|local| local.is_ipv6());
+    socket.takes_v4() && !(is_v6 && cache.sockets.iter().copied().any(|other| twin(&other)))
 }
 
 /// A door that leads nowhere outside.
@@ -155,7 +170,7 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
     let (fate, unseen) = fate(facts, packet);
     let filter = fate.why.iter().map(|why| format!("{}: {}", why.chain, why.rule));
     let filter = quoted(&filter.collect::<Vec<_>>().join("; "));
-    let (verdict, reason) = if begins(&INNER) && scope == Scope::Private {
+    let (verdict, reason) = if is_inner(facts, interface, packet.to) && scope == Scope::Private {
         (Verdict::Local, "inner")
     } else if (begins(&OVERLAY) || matches!(kind, "wireguard" | "tun")) && scope != Scope::Global {
         (Verdict::Local, "overlay")
@@ -180,6 +195,18 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
         reason: reason.to_owned(),
         factor: None,
     }
+}
+
+/// An address of a bridge to containers: strangers do not come in by it.
+fn is_inner(facts: &Facts, interface: &Interface, ip: IpAddr) -> bool {
+    let named = INNER.iter().any(|name| interface.name.starts_with(name));
+    let of_container = facts.firewall.published.iter().filter_map(|port| port.container_ip);
+    named
+        || interface.addresses.iter().filter(|address| address.ip == ip).any(|address| {
+            of_container
+                .clone()
+                .any(|inner| crate::firewall::inside(inner, address.ip, address.prefix))
+        })
 }
 
 /// The fate of a packet, and what of the filter was out of sight.
@@ -294,7 +321,7 @@ fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transpor
                 continue;
             }
             let mut packet =
-                Packet::to_host(transport, ip, published.host_port, Some(&interface.name));
+                Packet::to_host(transport, ip, published.host_port, name_of(interface));
             let rewritten = fate(facts, &packet).0.rewritten.is_some();
             if let Some(container) = published.container_ip.filter(|_| rewritten) {
                 packet.path = Path::Forward;
@@ -307,8 +334,8 @@ fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transpor
                 door.verdict = Verdict::Local;
             }
             door.address = ip.to_string();
-            let host = published.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
-            door.bound = format!("{host}:{}", published.host_port);
+            let host = published.host_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+            door.bound = std::net::SocketAddr::new(host, published.host_port).to_string();
             if door.verdict > Verdict::Local {
                 "published".clone_into(&mut door.reason);
             }
@@ -326,7 +353,15 @@ fn way_to(facts: &Facts, container: IpAddr) -> Option<String> {
             .iter()
             .any(|address| crate::firewall::inside(container, address.ip, address.prefix))
     };
-    facts.interfaces_of(None).find(holds).map(|interface| interface.name.clone())
+    let interface = facts.interfaces_of(None).find(holds)?;
+    match name_of(interface) {
+        Some(name) => Some(name.to_owned()),
+        // Docker's own bridge, unless its settings moved it.
+        None if crate::firewall::inside(container, IpAddr::from([172, 17, 0, 0]), 16) => {
+            Some("docker0".to_owned())
+        }
+        None => None,
+    }
 }
 
 fn factor(facts: &Facts, socket: &Socket) -> Option<f64> {

@@ -54,7 +54,7 @@ pub(crate) fn judge(
 }
 
 fn present(case: &Case<'_>, cache: &Cache<'_>, flaw: &Vulnerability, local: bool) -> Finding {
-    let severity = if local { flaw.severity().min(Severity::Medium) } else { flaw.severity() };
+    let severity = if local { flaw.severity().min(Severity::Low) } else { flaw.severity() };
     let unsure = flaw
         .requires
         .iter()

@@ -57,7 +57,8 @@ fn amplifier(case: &Case<'_>, socket: &Socket, findings: &mut Vec<Finding>) {
             let family = if ip.is_ipv4() { socket.takes_v4() } else { socket.takes_v6() };
             let is_way_in = bound == ip || (bound.is_unspecified() && family);
             if is_way_in && !matches!(address.scope, Scope::Loopback | Scope::Link) {
-                let packet = Packet::to_host(Transport::Udp, ip, *port, Some(&interface.name));
+                let packet =
+                    Packet::to_host(Transport::Udp, ip, *port, exposure::name_of(interface));
                 worst = worst
                     .max(exposure::door(case.facts, &packet, interface, address.scope).verdict);
             }
