@@ -494,7 +494,8 @@ fn amplifies(
     let measured = factor(case.facts, socket);
     // Kannuki answers strangers with no more than they sent; only a measurement says otherwise.
     let keeps_short = cache.name == "kannuki" && measured.is_none_or(|factor| factor <= 1.0);
-    if worst.transport != "udp" || keeps_short {
+    // A socket of a family in which this host has no address leads nowhere.
+    if worst.transport != "udp" || keeps_short || worst.reason == "no-way-in" {
         return;
     }
     let subject = format!("udp {}", worst.bound);
