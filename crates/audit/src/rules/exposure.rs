@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::{Case, caches, caches::Cache, wording};
-use crate::facts::{Facts, Interface, Probe, PublishedPort, Scope, Seen, Socket, Starter, Why};
+use crate::facts::{
+    Address, Facts, Interface, Probe, PublishedPort, Scope, Seen, Socket, Starter, Why,
+};
 use crate::findings::{
     Confidence, Door, Evidence, Finding, Installation, Severity, Verdict, catalogue, quoted,
 };
@@ -199,14 +201,10 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
 
 /// An address of a bridge to containers: strangers do not come in by it.
 fn is_inner(facts: &Facts, interface: &Interface, ip: IpAddr) -> bool {
-    let named = INNER.iter().any(|name| interface.name.starts_with(name));
-    let of_container = facts.firewall.published.iter().filter_map(|port| port.container_ip);
-    named
-        || interface.addresses.iter().filter(|address| address.ip == ip).any(|address| {
-            of_container
-                .clone()
-                .any(|inner| crate::firewall::inside(inner, address.ip, address.prefix))
-        })
+    let own = || interface.addresses.iter().filter(|address| address.ip == ip);
+    let mut containers = facts.firewall.published.iter().filter_map(|port| port.container_ip);
+    INNER.iter().any(|name| interface.name.starts_with(name))
+        || containers.any(|container| own().any(|address| is_beside(container, address)))
 }
 
 /// The fate of a packet, and what of the filter was out of sight.
@@ -348,20 +346,22 @@ fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transpor
 /// The interface behind which a container's address lies.
 fn way_to(facts: &Facts, container: IpAddr) -> Option<String> {
     let holds = |interface: &&Interface| {
-        interface
-            .addresses
-            .iter()
-            .any(|address| crate::firewall::inside(container, address.ip, address.prefix))
+        interface.addresses.iter().any(|address| is_beside(container, address))
     };
-    let interface = facts.interfaces_of(None).find(holds)?;
-    match name_of(interface) {
-        Some(name) => Some(name.to_owned()),
-        // Docker's own bridge, unless its settings moved it.
-        None if crate::firewall::inside(container, IpAddr::from([172, 17, 0, 0]), 16) => {
-            Some("docker0".to_owned())
-        }
-        None => None,
-    }
+    let named = facts.interfaces_of(None).find(holds).and_then(name_of).map(str::to_owned);
+    // Docker's own bridge, unless its settings moved it.
+    named.or_else(|| is_of_docker(container).then(|| "docker0".to_owned()))
+}
+
+/// Is the container in the network of this address of the host?
+fn is_beside(container: IpAddr, address: &Address) -> bool {
+    crate::firewall::inside(container, address.ip, address.prefix)
+        || (is_of_docker(container) && is_of_docker(address.ip))
+}
+
+/// The network that Docker takes for its first bridge.
+fn is_of_docker(ip: IpAddr) -> bool {
+    crate::firewall::inside(ip, IpAddr::from([172, 17, 0, 0]), 16)
 }
 
 fn factor(facts: &Facts, socket: &Socket) -> Option<f64> {
