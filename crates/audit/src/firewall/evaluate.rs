@@ -306,7 +306,7 @@ fn from_stranger(networks: &[(IpAddr, u8)]) -> Applies {
 
 fn interface(name: Option<&str>, patterns: &[String]) -> Applies {
     let Some(name) = name else {
-        // Whatever the interface is, a stranger does not come in by the loopback or from a container.
+        // Whatever it is, a stranger does not come in by the loopback or from a container.
         let inner = |pattern: &String| {
             pattern == "lo" || INNER.iter().any(|name| pattern.starts_with(name))
         };
