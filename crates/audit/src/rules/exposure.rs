@@ -332,7 +332,7 @@ fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transpor
                 door.verdict = Verdict::Local;
             }
             door.address = ip.to_string();
-            let host = published.host_ip.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+            let host = published.host_ip.unwrap_or_else(|| IpAddr::from([0, 0, 0, 0]));
             door.bound = std::net::SocketAddr::new(host, published.host_port).to_string();
             if door.verdict > Verdict::Local {
                 "published".clone_into(&mut door.reason);
