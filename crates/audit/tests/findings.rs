@@ -13,8 +13,12 @@ use kannuki_audit::{
 
 fn facts(name: &str) -> Facts {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let bytes = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
-    Facts::from_json(&bytes).unwrap()
+    let file = folder.join(format!("{name}.json"));
+    let facts = std::fs::read(&file).map(|bytes| Facts::from_json(&bytes));
+    match facts {
+        Ok(Ok(facts)) => facts,
+        other => unreachable!("{} is a fixture: {other:?}", file.display()),
+    }
 }
 
 fn judge(facts: &Facts) -> Report {
@@ -134,8 +138,7 @@ const HOSTILE: &str = "<script>alert('\u{1b}[31m')</script>\"&`|](x)\n# \u{202e}
 
 fn hostile() -> Facts {
     let mut facts = facts("centos-7");
-    let seen = |text: &str| kannuki_audit::facts::Seen::Known(text.to_owned());
-    facts.host.name = seen(HOSTILE);
+    facts.host.name = kannuki_audit::facts::Seen::Known(HOSTILE.to_owned());
     facts.panels.push(HOSTILE.to_owned());
     if let kannuki_audit::facts::Seen::Known(processes) = &mut facts.processes {
         for process in processes {
