@@ -68,13 +68,17 @@ pub(crate) const BATCH_BYTES: usize = 2 * READ_BYTES;
 /// [`AHEAD_KEYS`], only let the bytes of the first grow cold.
 pub(crate) const BATCH_CONNECTIONS: usize = 64;
 
-/// Keys that one step of looking ahead adds: as many cache misses as a processor has under way at
-/// once, about.
-pub(crate) const AHEAD_STEP_KEYS: usize = 16;
+/// Keys that one step of looking ahead adds: some for each of the store's shards, whose lock is
+/// taken once for all of its keys. 16 was slower, because a lock waits for the loads before it.
+pub(crate) const AHEAD_STEP_KEYS: usize = 64;
 
 /// Keys that are looked at before they are asked for: one step each for its part of the index, its
 /// bucket and its item, and one that is being asked for.
 pub(crate) const AHEAD_KEYS: usize = 4 * AHEAD_STEP_KEYS;
+
+/// Bytes that a lone connection has sent below which nobody looks ahead: they hold one command, or
+/// two, whose misses have little to overlap with.
+pub(crate) const AHEAD_BYTES_MIN: usize = 64;
 
 /// Foreseen keys among which one that is asked for is looked up: more were not asked for only
 /// where many commands in a row were refused.

@@ -30,8 +30,8 @@ use crate::{
     },
     instance::{Instance, Rules},
     limits::{
-        BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, HANDSHAKES_PER_TURN, READ_BYTES,
-        TURN_REFILLS_MAX,
+        AHEAD_BYTES_MIN, BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, HANDSHAKES_PER_TURN,
+        READ_BYTES, TURN_REFILLS_MAX,
     },
     output::Output,
 };
@@ -413,21 +413,24 @@ impl Worker {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        {
+        if batch.tokens.len() == 1 && batch.end() < AHEAD_BYTES_MIN {
+            self.execute_each(turn, &batch);
+        } else {
             let ahead = Ahead::new(&batch.bytes, &batch.pieces);
-            let turn = turn.with(&ahead);
-            for (&token, piece) in batch.tokens.iter().zip(&batch.pieces) {
-                let fresh = batch.bytes.get(piece.start..piece.end).unwrap_or_default();
-                self.with(&turn, token, |connection, turn, lent| {
-                    connection.received(turn, fresh, lent)
-                });
-            }
+            self.execute_each(&turn.with(&ahead), &batch);
         }
         if std::mem::take(&mut self.secret) {
             batch.bytes.get_mut(..batch.end()).unwrap_or_default().zeroize();
         }
         batch.clear();
         self.batch = batch;
+    }
+
+    fn execute_each(&mut self, turn: &Turn<'_>, batch: &Batch) {
+        for (&token, piece) in batch.tokens.iter().zip(&batch.pieces) {
+            let fresh = batch.bytes.get(piece.start..piece.end).unwrap_or_default();
+            self.with(turn, token, |connection, turn, lent| connection.received(turn, fresh, lent));
+        }
     }
 
     /// Gives a connection its turn and does what comes of it.

@@ -144,11 +144,15 @@ impl<'b> Scout<'b> {
     }
 
     fn approach(&self, store: &Store, keys: std::ops::Range<usize>, depth: Depth) {
-        for number in keys {
-            if let Some(Some(key)) = self.ring.get(number % AHEAD_KEYS) {
-                store.bring_near(key.hash(), depth);
-            }
+        let mut hashes = [0; AHEAD_STEP_KEYS];
+        let mut filled = 0;
+        // A step at the most: what one depth does is what the depth before it did a step earlier.
+        for (slot, number) in hashes.iter_mut().zip(keys) {
+            let key = self.ring.get(number % AHEAD_KEYS).copied().flatten();
+            *slot = key.map_or(0, |key| key.hash());
+            filled += 1;
         }
+        store.bring_near(hashes.get(..filled).unwrap_or_default(), depth);
     }
 
     /// The hash of this key if it was foreseen. Keys before it were not asked for and are left
