@@ -51,6 +51,31 @@ const BINARY: &[(u8, &[u8], &[u8], &[u8])] = &[
     (0x07, b"", b"", b""),
 ];
 
+const USERS: &[&str] = &[
+    "app:secret\nbob:a:b c\n#c:x",
+    "a:$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\n",
+    "u:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+     wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n",
+    "h:$2y$05$abc\nh:x\r\n\n",
+];
+
+const LOGINS: &[&str] = &[
+    "set auth 0 0 9\r\napp wrong\r\nget k\r\nset k 0 0 1\r\nv\r\n",
+    "set auth 0 0 9\r\napp wrongX\r\nmg k v\r\n",
+    "set auth 0 0 16385\r\n",
+    "GET / HTTP/1.1\r\n",
+];
+
+const SASL: &[(u8, &[u8], &[u8])] = &[
+    (0x20, b"", b""),
+    (0x0b, b"", b""),
+    (0x21, b"PLAIN", b"\0app\0wrong"),
+    (0x21, b"SCRAM-SHA-256", b"n,,n=app,r=abc"),
+    (0x22, b"SCRAM-SHA-256", b"c=biws,r=abc,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    (0x22, b"SCRAM-SHA-256", b""),
+    (0x00, b"k", b""),
+];
+
 fn main() -> io::Result<()> {
     let folder = Path::new("corpus/decoder");
     fs::create_dir_all(folder)?;
@@ -63,6 +88,23 @@ fn main() -> io::Result<()> {
         write(&folder.join(format!("binary-{index:02}")), &stream)?;
     }
     println!("{} seeds in {}", TEXT.len() + BINARY.len(), folder.display());
+    logins()
+}
+
+/// For the target `login`: files of users behind a 0, conversations behind a 255.
+fn logins() -> io::Result<()> {
+    let folder = Path::new("corpus/login");
+    fs::create_dir_all(folder)?;
+    for (index, file) in USERS.iter().enumerate() {
+        fs::write(folder.join(format!("file-{index:02}")), [b"\0", file.as_bytes()].concat())?;
+    }
+    for (index, line) in LOGINS.iter().enumerate() {
+        fs::write(folder.join(format!("text-{index:02}")), [b"\xff", line.as_bytes()].concat())?;
+    }
+    let sasl: Vec<u8> =
+        SASL.iter().flat_map(|(op, key, value)| frame(*op, b"", key, value)).collect();
+    fs::write(folder.join("sasl"), [b"\xff".as_slice(), &sasl].concat())?;
+    println!("{} seeds in {}", USERS.len() + LOGINS.len() + 1, folder.display());
     Ok(())
 }
 
