@@ -92,25 +92,28 @@ fn renegotiation_is_refused() {
     assert!(bed.clear().ask("version\r\n").starts_with("VERSION "));
 }
 
-/// Where `cargo xtask test` puts Python's libraries.
-fn python() -> PathBuf {
+/// The Python that has this library: that of `cargo xtask test`, or the distribution's.
+fn python(library: &str) -> Option<PathBuf> {
     let clients = std::env::var_os("KANNUKI_CLIENTS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients"),
         PathBuf::from,
     );
-    clients.join("python/bin/python")
+    let pythons = [clients.join("python/bin/python"), PathBuf::from("/usr/bin/python3")];
+    pythons.into_iter().find(|python| {
+        let import = Command::new(python).args(["-c", &format!("import {library}")]).output();
+        import.is_ok_and(|output| output.status.success())
+    })
 }
 
 /// Runs a program of `tests/tls` by Python, if the library is there.
 fn run_python(library: &str, program: &str) {
-    let imports = Command::new(python()).args(["-c", &format!("import {library}")]).output();
-    if !imports.is_ok_and(|output| output.status.success()) {
+    let Some(python) = python(library) else {
         return missing(library, "it is not installed; as root, `cargo xtask test` installs it");
-    }
+    };
     let bed = Bed::start("");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls").join(program);
     let mut command = Command::new("timeout");
-    command.arg("60").arg(python()).arg(path);
+    command.arg("60").arg(python).arg(path);
     command.arg(bed.server.port().to_string()).arg(bed.path("ca.pem"));
     let output = command.output().expect("python");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
