@@ -25,7 +25,7 @@ Usage: cargo xtask COMMAND
   docs            write the generated pages again (docs/, packaging/man/)
   fresh           both README commands in a fresh Debian 12 (root, debootstrap)
   story           the incident from end to end, on a booted Debian 12 (root, systemd-nspawn)
-  measure         CPU per request beside Debian's memcached (release build, loopback)
+  measure         CPU per key beside memcached: `kannuki-bench compare` (release build, loopback)
 ";
 
 fn main() -> ExitCode {

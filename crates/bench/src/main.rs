@@ -1,0 +1,190 @@
+//! The binary `kannuki-bench`: reads its words, runs what they ask for, prints tables.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
+use kannuki_bench::arguments::{Arguments, Ask, Command, Compare, Load, Replay};
+use kannuki_bench::compare;
+use kannuki_bench::load::{self, Amount, Shape};
+use kannuki_bench::picture;
+use kannuki_bench::process::{self, Account, Typed};
+use kannuki_bench::replay::{self, Against, Asking};
+use kannuki_bench::table::markdown;
+use kannuki_bench::trace;
+use kannuki_bench::workload::{Sizes, Workload};
+use serde::Serialize;
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Load(words) => run_load(&words),
+        Command::Compare(words) => run_compare(&words),
+        Command::Replay(words) => run_replay(&words),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kannuki-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_load(words: &Load) -> Result<()> {
+    let shape = Shape {
+        connections: words.connections,
+        threads: words.threads,
+        depth: words.depth,
+        multi: words.multi,
+        set_percent: words.ratio,
+        key_bytes: words.key_size,
+        value_bytes: words.value_size,
+        keys: words.keys,
+        theta: words.theta,
+        ttl: words.ttl,
+    };
+    let account = words.pid.map(Account::of).transpose()?;
+    if words.fill {
+        load::fill(words.address, &shape)?;
+    }
+    let amount = match words.requests {
+        Some(requests) => Amount::Requests(requests),
+        None => Amount::Time(seconds(words.seconds)?),
+    };
+    if words.warm > 0.0 {
+        load::drive(words.address, &shape, Amount::Time(seconds(words.warm)?))?;
+    }
+    let cost = load::measure(words.address, &shape, amount, account)?;
+    let mut rows = vec![
+        ("requests".to_owned(), cost.requests.to_string()),
+        ("requests a second".into(), format!("{:.0}", cost.rate)),
+        ("hit ratio".into(), format!("{:.4}", cost.hit_ratio)),
+        ("latency p50, us".into(), format!("{:.1}", cost.p50)),
+        ("latency p99, us".into(), format!("{:.1}", cost.p99)),
+        ("latency p99.9, us".into(), format!("{:.1}", cost.p999)),
+        ("latency max, us".into(), format!("{:.1}", cost.most)),
+    ];
+    if let Some((user, system)) = cost.user.zip(cost.system) {
+        rows.push(("user CPU a key, us".into(), format!("{user:.3}")));
+        rows.push(("system CPU a key, us".into(), format!("{system:.3}")));
+    }
+    if let Some(resident) = cost.resident {
+        rows.push(("resident, MiB".into(), format!("{:.1}", resident as f64 / 1048576.0)));
+    }
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name, value]).collect();
+    print!("{}", markdown(&["figure", "value"], &rows));
+    write_json(words.json.as_deref(), &(shape, cost))
+}
+
+fn seconds(seconds: f64) -> Result<Duration> {
+    let time = Duration::try_from_secs_f64(seconds).context("seconds")?;
+    ensure!(time <= Duration::from_hours(24), "more than a day of load");
+    Ok(time)
+}
+
+fn run_compare(words: &Compare) -> Result<()> {
+    let (a, b) = (Typed::parse(&words.a)?, Typed::parse(&words.b)?);
+    let mut plans = words.preset.plans(words.threads);
+    for plan in &mut plans.loads {
+        plan.requests = words.requests.unwrap_or(plan.requests);
+    }
+    let compared = compare::run(&a, &b, &plans, words.pairs, words.keep)?;
+    println!("{}; {} pairs, median (least-most)\n", process::machine()?, words.pairs);
+    print!("{}", compare::table(&a, &b, &compared));
+    write_json(words.json.as_deref(), &compared)
+}
+
+fn run_replay(words: &Replay) -> Result<()> {
+    let workloads = workloads(words)?;
+    ensure!(!workloads.is_empty(), "nothing to play: give --trace, --zipf, --twitter or --kvcache");
+    let asking = words.ask.map(|ask| match ask {
+        Ask::Get => Asking::Get,
+        Ask::Mg => Asking::Meta,
+    });
+    if words.against.is_empty() {
+        let account = words.pid.map(Account::of).transpose()?;
+        let mut rows = Vec::new();
+        for workload in &workloads {
+            rows.push(replay::alone(workload, words.address, account, words.warm, asking)?);
+        }
+        print!("{}", markdown(&ALONE_HEAD, &rows));
+        return write_json(words.json.as_deref(), &rows);
+    }
+    let servers = words.against.iter().map(|typed| Typed::parse(typed)).collect::<Result<_>>()?;
+    let how = Against { servers, parts: words.memory.clone(), warm: words.warm, asking };
+    let mut points = Vec::new();
+    for workload in &workloads {
+        points.append(&mut replay::against(workload, &how)?);
+        // After each, so that a long run that is interrupted leaves what it has.
+        write_json(words.json.as_deref(), &points)?;
+        if let Some(path) = &words.svg {
+            std::fs::write(path, picture::svg(&replay::picture(&points)))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    println!("{}\n", process::machine()?);
+    print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
+    Ok(())
+}
+
+const ALONE_HEAD: [&str; 8] = [
+    "workload",
+    "item, B",
+    "hits",
+    "misses",
+    "miss ratio",
+    "items held",
+    "resident, MiB",
+    "resident B an item",
+];
+const AGAINST_HEAD: [&str; 10] = [
+    "workload",
+    "item, B",
+    "memory",
+    "server",
+    "-m",
+    "resident, MiB",
+    "items held",
+    "resident B an item",
+    "miss ratio",
+    "of the last server's",
+];
+
+fn workloads(words: &Replay) -> Result<Vec<Workload>> {
+    let bytes_min = words.footprint.saturating_mul(1 << 20);
+    let mut workloads = Vec::new();
+    for path in &words.trace {
+        let trace = trace::read(path, words.order)?;
+        for &value_bytes in &words.value_size {
+            workloads.push(Workload::of_trace(trace.clone(), words.key_size, value_bytes)?);
+        }
+    }
+    for &theta in &words.zipf {
+        for &value_bytes in &words.value_size {
+            let sizes = Sizes::Fixed { key_bytes: words.key_size, value_bytes };
+            let mut workload =
+                Workload::zipf(words.keys, theta, words.churn, sizes, words.requests)?;
+            workload.name = format!("zipf {theta}");
+            workloads.push(workload);
+        }
+    }
+    for &cluster in &words.twitter {
+        let mut workload = Workload::twitter(cluster, bytes_min, words.requests)?;
+        workload.pace = words.pace.or(workload.pace);
+        workloads.push(workload);
+    }
+    if words.kvcache || words.kvcache_folder.is_some() {
+        let folder = words.kvcache_folder.as_deref();
+        workloads.push(Workload::kvcache(folder, words.keys, words.requests)?);
+    }
+    workloads.into_iter().map(|workload| workload.enlarged(bytes_min, words.requests)).collect()
+}
+
+fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let text = serde_json::to_string_pretty(figures)?;
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
