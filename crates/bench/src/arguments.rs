@@ -34,7 +34,7 @@ pub enum Command {
 const LOAD_EXAMPLES: &str = "\
 Examples:
   kannuki-bench load --address 127.0.0.1:11211 --fill --depth 100 --seconds 10
-  kannuki-bench load --address 127.0.0.1:11211 --multi 100 --theta 0.99 --pid 4711 --json load.json";
+  kannuki-bench load --address 127.0.0.1:11211 --multi 100 --theta 0.99 --pid 4711 --json x.json";
 
 const COMPARE_EXAMPLES: &str = "\
 Servers are started on free ports of 127.0.0.1: `-p PORT -l 127.0.0.1 -U 0` is appended (and `-u
