@@ -109,7 +109,8 @@ fn numbers(bytes: &[u8], order: Order) -> Result<(Vec<u32>, u32)> {
 }
 
 /// How far requests are from those before them, in bits. Turning bytes round keeps equal keys
-/// equal, so hits and misses are the same in either order; but neighbours stay near in the true one alone.
+/// equal, so hits and misses are the same in either order; but neighbours stay near in the true
+/// one alone.
 fn distance(words: &[[u8; 4]], read: fn([u8; 4]) -> u32) -> u64 {
     let keys = words.iter().map(|&word| read(word));
     let steps = keys.clone().zip(keys.skip(1));
