@@ -7,6 +7,8 @@
 
 #[path = "hosts/made.rs"]
 mod made;
+#[path = "hosts/parsing_rules.rs"]
+mod parsing_rules;
 #[path = "hosts/tree.rs"]
 mod tree;
 

@@ -1,15 +1,6 @@
 //! The rules by which memcached's command lines and files are read, one test each.
 //!
 //! P-11 to P-13, which depend on the version, are tested beside the rules that decide them.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
-
-#[path = "hosts/made.rs"]
-#[allow(dead_code, reason = "shared with another test")]
-mod made;
-#[path = "hosts/tree.rs"]
-#[allow(dead_code, reason = "shared with another test")]
-mod tree;
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
@@ -21,7 +12,9 @@ use kannuki_audit::{
         table::{listening, process},
     },
 };
-use tree::{Process, Tree};
+
+use crate::made;
+use crate::tree::{Process, Tree};
 
 fn settings(line: &str) -> Settings {
     let words = line.split(' ').filter(|word| !word.is_empty()).map(OsString::from);
