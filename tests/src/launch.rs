@@ -6,9 +6,10 @@
 //! it fails to start.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::{self, net::UnixListener, process::CommandExt};
+use std::os::unix::{self, net, net::UnixListener, process::CommandExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use socket2::Socket;
 use tempfile::TempDir;
 
 use crate::clock;
@@ -26,6 +28,12 @@ const START_BOUND: Duration = Duration::from_secs(20);
 
 /// A server asked to stop has this long before it is killed.
 const STOP_BOUND: Duration = Duration::from_secs(20);
+
+/// A server closes at once what its peer has closed; this is for a busy machine.
+const LEAVE_BOUND: Duration = Duration::from_secs(5);
+
+/// Longer than anything a server says before it is asked.
+const GREETING_BYTES_MAX: u64 = 4096;
 
 /// Attempts to start, each on another port: the port may be taken between choosing and binding.
 const START_ATTEMPTS: u32 = 5;
@@ -303,14 +311,15 @@ impl Server {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Some(Err(format!("exited with {status}")));
             }
-            let accepts = match &self.socket_path {
-                Some(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
+            let tried = match &self.socket_path {
+                Some(path) => net::UnixStream::connect(path).map(Socket::from),
                 // Whoever else holds the port, even for a moment, is not taken for this server.
-                None => {
-                    crate::process::listens(self.pid(), self.port) != Some(false)
-                        && TcpStream::connect(self.address()).is_ok()
+                None if crate::process::listens(self.pid(), self.port) == Some(false) => {
+                    return None;
                 }
+                None => TcpStream::connect(self.address()).map(Socket::from),
             };
+            let accepts = tried.map(|socket| leave(&socket)).is_ok();
             accepts.then_some(Ok(()))
         });
         outcome.unwrap_or_else(|| Err("accepts no connection".into()))
@@ -365,6 +374,16 @@ fn claim(port: u16) -> bool {
             true
         }
         Err(_) => false,
+    }
+}
+
+/// Ends a connection that only tried the door, and waits until the server has noticed: it would
+/// still be listed among its connections.
+fn leave(socket: &Socket) {
+    let patience = socket.set_read_timeout(Some(LEAVE_BOUND));
+    if patience.is_ok() && socket.shutdown(Shutdown::Write).is_ok() {
+        // Whatever a greeting may say; ends when the server closes.
+        let _ = io::copy(&mut { socket }.take(GREETING_BYTES_MAX), &mut io::sink());
     }
 }
 
