@@ -22,7 +22,7 @@ use crate::texts::Texts;
 pub enum Format {
     /// For a terminal.
     Text,
-    /// For programs; `docs/check.schema.json` describes it.
+    /// For programs; names its own version.
     Json,
     /// One finding a line.
     JsonLines,

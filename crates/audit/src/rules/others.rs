@@ -86,8 +86,7 @@ fn stale(case: &Case<'_>, findings: &mut Vec<Finding>) {
     let days = case.facts.collection.at.div_euclid(DAY_S) - day;
     if days > i64::from(case.table.stale_after_days) {
         let finding = Finding::new(&catalogue::NEWS_STALE, &case.table.data_as_of)
-            .with("days", &days.to_string())
-            .mended_by(["kannuki news update"]);
+            .with("days", &days.to_string());
         findings.push(finding);
     }
 }

@@ -1,4 +1,4 @@
-//! The table of flaws: embedded in the program, or as `news update` wrote it.
+//! The table of flaws: embedded in the program, or a newer one of the same form.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -25,7 +25,7 @@ use kannuki_audit::{
 
 use crate::{exit, print};
 
-/// Where `news update` keeps what it read.
+/// Where a newer table of flaws than the program's own may lie.
 pub(super) const NEWS: &str = "/var/lib/kannuki/vulnerabilities.json";
 /// Largest table of flaws that is read; the one that is shipped has 40 KiB.
 const NEWS_BYTES_MAX: usize = 16 << 20;
@@ -83,7 +83,7 @@ pub(super) fn news_file() -> Arg {
         .long("news")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Table of flaws as `news update` wrote it")
+        .help("Table of flaws to use instead of the program's own, if it is there")
         .default_value(NEWS)
 }
 
