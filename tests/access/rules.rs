@@ -234,6 +234,38 @@ fn the_peers_of_a_unix_socket_are_told_apart_by_their_user() {
 }
 
 #[test]
+fn rules_by_user_begin_with_the_login() {
+    let folder = TempDir::new().unwrap();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "app:one\nops:two\nguest:three\n").unwrap();
+    let config = settings(
+        folder.path(),
+        &format!(
+            "auth-file = {:?}\n\
+             [[rule]]\nuser = \"app\"\nallow = [\"read\", \"write\"]\nkeys = \"a:\"\n\
+             [[rule]]\nuser = \"ops\"\nallow = \"all\"\n\
+             [[rule]]\nanyone = true\ndeny = \"all\"\n",
+            users.to_str().unwrap()
+        ),
+    );
+    let server = Launch::kannuki().flags(["--config", config.to_str().unwrap()]).start();
+    let log_in = |name: &str, password: &str| {
+        let mut wire = server.connect();
+        assert_eq!(wire.ask("get a:1\r\n"), "CLIENT_ERROR unauthenticated", "{name}");
+        let words = format!("{name} {password}");
+        assert_eq!(wire.ask(&format!("set x 0 0 {}\r\n{words}\r\n", words.len())), "STORED");
+        wire
+    };
+    let (mut app, mut ops) = (log_in("app", "one"), log_in("ops", "two"));
+    assert_eq!(app.ask("set a:1 0 0 1\r\n7\r\n"), "STORED");
+    assert_eq!(app.ask("get b:1\r\n"), DENIED);
+    assert_eq!(app.ask("flush_all\r\n"), DENIED);
+    assert_eq!(log_in("guest", "three").ask("get a:1\r\n"), DENIED);
+    assert_eq!(ops.ask("flush_all\r\n"), "OK");
+    assert_eq!(app.ask("get a:1\r\n"), "END");
+}
+
+#[test]
 fn explain_says_what_the_server_does() {
     let house = House::start(OWN_KEYS);
     let config = house.folder.path().join("kannuki.toml");

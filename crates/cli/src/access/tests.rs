@@ -171,6 +171,24 @@ fn tables_mean_what_they_say() {
 }
 
 #[test]
+fn the_example_of_the_page_can_be_read_and_means_what_it_says() {
+    let page = include_str!("../../../../docs/access.md");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    // The page names users, certificates and uids, which one server seldom has all.
+    let certificate = example.find("[[rule]]\ncertificate").unwrap();
+    let sessions = format!("enable-sasl = true\n{}", example.get(..certificate).unwrap());
+    let guard = Guard::new(meant(&sessions, "").unwrap());
+    let app = Peer::tcp("10.1.0.1".parse().unwrap()).at(ListenerId(0));
+    let app = app.with_user(kannuki_server::guard::UserName::new("app").unwrap());
+    let denied = |key: &[u8]| guard.explain(&app, Action::Read, Some(key)).denial.is_some();
+    assert!(!denied(b"sess:1") && denied(b"other:1"));
+    let grammar = crate::own_options::grammar();
+    let path = std::sync::Arc::new(PathBuf::from("access.md"));
+    let (reading, tables) = crate::toml_file::read(example, &path, &grammar);
+    assert_eq!((reading.errors.len(), tables.rules.len(), tables.listeners.len()), (0, 4, 1));
+}
+
+#[test]
 fn terms_stay_with_the_listeners_of_the_start() {
     let file = "[[listener]]\naddress = \"b\"\nexposure = \"loopback\"\n";
     let words: Vec<Word> = Word::arguments(["-l", "b"].map(Into::into), 1).collect();
