@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariants: every decision has exactly one cause; what cannot be decided is denied; nothing here
-//! allocates.
+//! allocates but the list of the rules that name a peer, once per connection.
 
 use crate::policy::{ListenerTerms, Locality, Policy, Strangers};
 use crate::rules::{Effect, Keys, RulePosition};
@@ -90,8 +90,8 @@ pub enum Verdict {
     Always,
     /// Denied, whatever the key.
     Never(Denial),
-    /// For the rules from there on to say, which look at the key.
-    ByKey(RulePosition),
+    /// For the rules that name the peer to say, which look at the key.
+    ByKey,
 }
 
 impl Policy {
@@ -158,7 +158,13 @@ impl Policy {
 
     /// What a peer that came in because of `door` may do. The cause is final unless the verdict is
     /// [`Verdict::ByKey`].
-    pub(crate) fn verdict(&self, door: Because, peer: &Peer, action: Action) -> (Verdict, Because) {
+    pub(crate) fn verdict(
+        &self,
+        door: Because,
+        peer: &Peer,
+        naming: &[RulePosition],
+        action: Action,
+    ) -> (Verdict, Because) {
         let unproven = peer.user().is_none() && peer.certificate().is_none();
         if self.login_required && peer.user().is_none() {
             return (Verdict::Never(UNAUTHENTICATED), Because::LoginRequired);
@@ -169,29 +175,28 @@ impl Policy {
         if let Some(denial) = self.switched_off(action) {
             return (Verdict::Never(denial), Because::Switch(action));
         }
-        let start = RulePosition::default();
-        match self.rules.about(start, peer, action).next() {
+        match self.rules.about(naming, action).next() {
             Some((position, rule)) if matches!(rule.keys, Keys::Beginning(_)) => {
-                (Verdict::ByKey(position), Because::Rule(position))
+                (Verdict::ByKey, Because::Rule(position))
             }
             _ => {
-                let ruling = self.by_rules(start, peer, action, None);
+                let ruling = self.by_rules(peer, naming, action, None);
                 (ruling.denial.map_or(Verdict::Always, Verdict::Never), ruling.because)
             }
         }
     }
 
-    /// What the rules from a position on say, and the default behind them.
+    /// What the rules that name a peer say, and the default behind them.
     pub(crate) fn by_rules(
         &self,
-        from: RulePosition,
         peer: &Peer,
+        naming: &[RulePosition],
         action: Action,
         key: Option<&[u8]>,
     ) -> Ruling {
         let denied = |because| Ruling::denied(because, Response::AccessDenied, Reason::RuleDenied);
         let mut limit = None;
-        for (position, rule) in self.rules.about(from, peer, action) {
+        for (position, rule) in self.rules.about(naming, action) {
             let because = Because::Rule(position);
             match rule.effect {
                 Effect::Allow if rule.decides(key) => return Ruling::allowed(because),
@@ -244,11 +249,12 @@ impl Policy {
         if door.denial.is_some() {
             return Explanation { door: door.because, action: None, denial: door.denial };
         }
-        let (verdict, because) = self.verdict(door.because, peer, action);
+        let naming = self.rules.naming(peer);
+        let (verdict, because) = self.verdict(door.because, peer, &naming, action);
         let ruling = match verdict {
             Verdict::Always => Ruling::allowed(because),
             Verdict::Never(denial) => Ruling { because, denial: Some(denial) },
-            Verdict::ByKey(from) => self.by_rules(from, peer, action, key),
+            Verdict::ByKey => self.by_rules(peer, &naming, action, key),
         };
         Explanation { door: door.because, action: Some(ruling.because), denial: ruling.denial }
     }

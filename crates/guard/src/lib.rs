@@ -10,7 +10,7 @@
 //! [`Guard::permit`] makes one; whoever is refused gets a [`Denial`] that says both what the peer
 //! is told and why, to be counted once and explained to the operator.
 //!
-//! Invariants: no clock, no socket, no lock, no allocation per decision; nothing a peer sends can
+//! Invariants: no clock, no socket, no lock, no allocation per decision but one at the door; nothing a peer sends can
 //! cause a panic; an IPv4 address is the same peer whether it comes bare or mapped into IPv6; what
 //! cannot be decided is denied.
 #![forbid(unsafe_code)]

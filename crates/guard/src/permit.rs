@@ -5,9 +5,10 @@
 //! trusted, but decided anew.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::decision::{Explanation, Verdict};
-use crate::{Action, ActionKind, Denial, Peer, Policy, Reason, Response};
+use crate::{Action, ActionKind, Denial, Peer, Policy, Reason, Response, RulePosition};
 
 /// Says what is allowed, under one policy. Shared by all doors and threads; a changed policy is a
 /// new guard.
@@ -52,8 +53,12 @@ impl Guard {
         if let Some(denial) = door.denial {
             return Err(denial);
         }
-        let verdicts = Action::ALL.map(|action| self.policy.verdict(door.because, peer, action).0);
-        Ok(Access { verdicts, epoch: self.epoch, peer: peer.clone() })
+        let naming = self.policy.rules.naming(peer);
+        let verdict = |action| self.policy.verdict(door.because, peer, &naming, action).0;
+        let verdicts = Action::ALL.map(verdict);
+        // Kept only where a key will ask for it.
+        let naming = Some(naming).filter(|_| verdicts.contains(&Verdict::ByKey));
+        Ok(Access { verdicts, epoch: self.epoch, peer: peer.clone(), naming })
     }
 
     /// Whether a TCP connection may begin with a PROXY header, on a listener that wants one: the
@@ -115,8 +120,9 @@ impl Guard {
         match access.verdict(action) {
             Verdict::Always => Ok(()),
             Verdict::Never(denial) => Err(denial),
-            Verdict::ByKey(from) => {
-                self.policy.by_rules(from, &access.peer, action, key).denial.map_or(Ok(()), Err)
+            Verdict::ByKey => {
+                let naming = access.naming.as_deref().unwrap_or_default();
+                self.policy.by_rules(&access.peer, naming, action, key).denial.map_or(Ok(()), Err)
             }
         }
     }
@@ -133,6 +139,8 @@ pub struct Access {
     verdicts: [Verdict; Action::COUNT],
     epoch: u64,
     peer: Peer,
+    /// Where the rules stand that name the peer, if any of them looks at keys.
+    naming: Option<Arc<[RulePosition]>>,
 }
 
 impl Access {

@@ -12,6 +12,7 @@
 //! Invariants: rules are few and bounded; which rule decides depends on their order alone.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Action, ActionSet, CertificateName, KeyPrefixes, NetworkList, Peer, UserName};
 
@@ -56,15 +57,21 @@ impl Rules {
         &self.rules
     }
 
-    /// The rules from a position on that name this peer and action, with their positions.
+    /// Where the rules stand that name this peer: networks and names are looked up here, once, and
+    /// not for every key.
+    pub(crate) fn naming(&self, peer: &Peer) -> Arc<[RulePosition]> {
+        let positions = (0..).map(RulePosition).zip(self.rules.iter());
+        positions.filter(|(_, rule)| rule.who.names(peer)).map(|(position, _)| position).collect()
+    }
+
+    /// Of the rules that name a peer, those about this action, in their order.
     pub(crate) fn about<'r>(
         &'r self,
-        from: RulePosition,
-        peer: &'r Peer,
+        naming: &'r [RulePosition],
         action: Action,
     ) -> impl Iterator<Item = (RulePosition, &'r Rule)> {
-        let positions = (0..).map(RulePosition).zip(self.rules.iter()).skip(from.0.into());
-        positions.filter(move |(_, rule)| rule.actions.contains(action) && rule.who.names(peer))
+        let rules = naming.iter().filter_map(|at| Some((*at, self.rules.get(at.index())?)));
+        rules.filter(move |(_, rule)| rule.actions.contains(action))
     }
 }
 

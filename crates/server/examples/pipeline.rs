@@ -1,7 +1,9 @@
 //! A pipeline of a hundred gets and sets through session, guard and store, without sockets: to be
-//! run under callgrind, which counts instructions. docs/performance.md has the command.
+//! run under callgrind, which counts instructions. docs/performance.md has the command. With the word
+//! `rules` three rules are asked about every key.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
+use kannuki_server::guard::{Action, Effect, KeyPrefixes, Keys, NetworkList, Rule, Rules, Who};
 use kannuki_server::simulation::Simulation;
 
 /// Commands sent at once.
@@ -11,8 +13,28 @@ const PASSES: usize = 200;
 /// Keys, more than fit into a cache.
 const KEYS: usize = 20_000;
 
+/// The peer is in each network; the last rule allows its keys.
+fn rules() -> Rules {
+    let rule = |network: &str, prefixes: &[&str]| {
+        let networks = NetworkList::new([network.parse().unwrap()]).unwrap();
+        let prefixes = prefixes.iter().map(|prefix| prefix.as_bytes());
+        Rule {
+            who: Who::anyone().in_networks(networks),
+            actions: [Action::Read, Action::Write, Action::Delete].into_iter().collect(),
+            keys: Keys::Beginning(KeyPrefixes::new(prefixes).unwrap()),
+            effect: Effect::Allow,
+        }
+    };
+    let shop = rule("127.0.0.0/8", &["shop:", "cart:", "user:", "sess:"]);
+    let page = rule("127.0.0.0/16", &["page:", "part:"]);
+    Rules::new([shop, page, rule("127.0.0.1", &["key:"])]).unwrap()
+}
+
 fn main() {
-    let server = Simulation::new(64 << 20, 1 << 20).unwrap();
+    let mut server = Simulation::new(64 << 20, 1 << 20).unwrap();
+    if std::env::args().nth(1).is_some_and(|word| word == "rules") {
+        server = server.ruled(rules());
+    }
     let mut peer = server.connect().unwrap();
     let value = "v".repeat(100);
     let key = |at: usize| format!("key:{:026}", at % KEYS);

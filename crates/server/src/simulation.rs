@@ -87,6 +87,16 @@ impl Simulation {
         Some(Self { rules: instance.rules(), instance })
     }
 
+    /// The same server under other rules, as after a reload.
+    #[must_use]
+    pub fn ruled(mut self, rules: kannuki_guard::Rules) -> Self {
+        let policy = Policy { rules, ..self.rules.guard.policy().clone() };
+        let guard = self.rules.guard.successor(policy);
+        self.instance.set_rules(Rules { guard, replies: ReplyBudget::default() });
+        self.rules = self.instance.rules();
+        self
+    }
+
     /// Reads another file of users, as SIGHUP does; `false` = it cannot be used, and the old stays.
     pub fn reload_users(&mut self, users: &[u8]) -> bool {
         let Some(authority) = &self.instance.authority else { return false };

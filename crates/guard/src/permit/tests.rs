@@ -8,7 +8,7 @@ use super::*;
 use crate::action::{Admin, Delete, Dump, Flush, Read, Shutdown, Stats, Watch, Write};
 use crate::{
     AccessList, ActionSet, AddressClass, Because, CertificateNames, Effect, Exposure, KeyPrefixes,
-    Keys, Locality, NetworkList, Owner, Rule, RulePosition, Rules, Strangers, UserName, Who,
+    Keys, Locality, NetworkList, Owner, Rule, Rules, Strangers, UserName, Who,
 };
 
 fn ip(text: &str) -> IpAddr {
