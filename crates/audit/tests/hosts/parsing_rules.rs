@@ -1,17 +1,6 @@
 //! The rules by which memcached's command lines and files are read, one test each.
 //!
 //! P-11 to P-13, which depend on the version, are tested beside the rules that decide them.
-<<<<<<< HEAD:crates/audit/tests/hosts/parsing_rules.rs
-=======
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
-
-#[path = "hosts/made.rs"]
-#[expect(dead_code, reason = "shared with another test")]
-mod made;
-#[path = "hosts/tree.rs"]
-mod tree;
->>>>>>> 1a187c2 (Let fuzzing read the tables of the configuration, and expect what is unused):crates/audit/tests/parsing_rules.rs
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
