@@ -10,10 +10,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("crates/server", &["kannuki-protocol", "kannuki-store", "kannuki-guard", "kannuki-sys"]),
     ("crates/audit", &["kannuki-protocol", "kannuki-sys"]),
     ("crates/bench", &["kannuki-protocol", "kannuki-store", "kannuki-sys"]),
-    (
-        "fuzz",
-        &["kannuki-audit", "kannuki-protocol", "kannuki-guard", "kannuki-store", "kannuki-server"],
-    ),
+    ("fuzz", &["kannuki-protocol", "kannuki-guard", "kannuki-store", "kannuki-server"]),
 ];
 /// The page on which each outside crate's reason stands.
 const REASONS: &str = "deny.toml";
