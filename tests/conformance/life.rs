@@ -46,6 +46,34 @@ fn a_reply_on_its_way_is_still_sent() {
     assert_eq!(server.wait_exit(END_BOUND).and_then(|status| status.code()), Some(0));
 }
 
+/// What had arrived before the signal is answered, however much and over however many connections:
+/// the server is stopped, gets all of it and the signal, and goes on.
+#[test]
+fn what_has_arrived_is_answered_before_the_end() {
+    const CONNECTIONS: usize = 40;
+    /// Some are more than one read takes.
+    const COMMANDS: [usize; 3] = [1, 300, 6_000];
+    const ROUNDS: usize = 3;
+    for _ in 0..ROUNDS {
+        let mut server = Launch::kannuki().flags(["-t", "1"]).start();
+        let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+        for wire in &mut wires {
+            assert!(wire.ask("version\r\n").starts_with("VERSION "));
+        }
+        server.signal(Signal::STOP);
+        for (wire, count) in wires.iter_mut().zip(COMMANDS.into_iter().cycle()) {
+            wire.send("mg absent v\r\n".repeat(count));
+        }
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for (wire, count) in wires.iter_mut().zip(COMMANDS.into_iter().cycle()) {
+            assert_eq!(wire.exactly(4 * count), b"EN\r\n".repeat(count));
+            assert!(wire.closes_within(END_BOUND));
+        }
+        assert_eq!(server.wait_exit(END_BOUND).and_then(|status| status.code()), Some(0));
+    }
+}
+
 #[test]
 fn a_peer_that_never_reads_cannot_keep_it_alive() {
     let mut server = Launch::kannuki().start();

@@ -179,6 +179,8 @@ pub(crate) struct Worker {
     handshakes: u32,
     /// Somebody of the batch has logged in: its bytes have to be wiped.
     secret: bool,
+    /// The connection that has its turn filled its read: more may have arrived.
+    more: bool,
     out: Output,
     rules: Arc<Rules>,
     swept: Now,
@@ -217,6 +219,7 @@ impl Worker {
             refills: 0,
             handshakes: 0,
             secret: false,
+            more: false,
             out: Output::default(),
             drain_until: None,
         })
@@ -266,14 +269,19 @@ impl Worker {
         let ready = u32::try_from(events.len() + waiting).unwrap_or(u32::MAX);
         self.refills = TURN_REFILLS_MAX / ready.max(1);
         self.handshakes = HANDSHAKES_PER_TURN;
+        let mut woken = false;
         for ready in events.iter() {
             match ready.token {
-                WAKER => self.look_around(&turn),
+                WAKER => woken = true,
                 token if token >= DOORS => self.door(&turn, token),
                 token => self.ready(&turn, token, ready),
             }
         }
         self.execute(&turn);
+        // Only now: if the server stops, connections are closed that have been answered.
+        if woken {
+            self.look_around(&turn);
+        }
         for _ in 0..waiting {
             if let Some(token) = self.again.pop_front() {
                 if let Some(place) = self.place_mut(token) {
@@ -429,8 +437,10 @@ impl Worker {
     fn execute_each(&mut self, turn: &Turn<'_>, batch: &Batch) {
         for (&token, piece) in batch.tokens.iter().zip(&batch.pieces) {
             let fresh = batch.bytes.get(piece.start..piece.end).unwrap_or_default();
+            self.more = fresh.len() >= READ_BYTES;
             self.with(turn, token, |connection, turn, lent| connection.received(turn, fresh, lent));
         }
+        self.more = false;
     }
 
     /// Gives a connection its turn and does what comes of it.
@@ -449,7 +459,8 @@ impl Worker {
         let mut lent = Lent { out: &mut self.out, refills: self.refills, secret: false };
         let mut fate = act(connection, turn, &mut lent);
         self.secret |= lent.secret;
-        if self.drain_until.is_some() && fate == Fate::Await && connection.is_at_rest() {
+        let is_over = self.drain_until.is_some() && !self.more;
+        if is_over && fate == Fate::Await && connection.is_at_rest() {
             fate = Fate::Close;
         }
         let wanted = match fate {
