@@ -186,6 +186,13 @@ pub struct Replay {
     /// Ask for values: `get` always, `mg` (hit or miss alone) never; else by size
     #[arg(long, value_enum)]
     pub ask: Option<Ask>,
+    /// Play it against the store alone, without a server, and against a plain list of least recent
+    /// use that holds as many items as memcached would
+    #[arg(long, conflicts_with_all = ["against", "address", "pid", "warm", "ask"])]
+    pub in_process: bool,
+    /// With --in-process: MiB of the memory that a server's process needs besides its items
+    #[arg(long, default_value_t = 5, requires = "in_process")]
+    pub aside: u64,
     /// Command line of a server to start; give two or more, the last is the measure
     #[arg(long, conflicts_with_all = ["address", "pid"])]
     pub against: Vec<String>,

@@ -12,7 +12,7 @@ use kannuki_bench::compare;
 use kannuki_bench::load::{self, Amount, Shape};
 use kannuki_bench::picture;
 use kannuki_bench::process::{self, Account, Typed};
-use kannuki_bench::replay::{self, Against, Asking};
+use kannuki_bench::replay::{self, Against, Asking, INSIDE_HEAD, Inside};
 use kannuki_bench::table::markdown;
 use kannuki_bench::trace;
 use kannuki_bench::workload::{Sizes, Workload};
@@ -100,6 +100,9 @@ fn run_compare(words: &Compare) -> Result<()> {
 fn run_replay(words: &Replay) -> Result<()> {
     let workloads = workloads(words)?;
     ensure!(!workloads.is_empty(), "nothing to play: give --trace, --zipf, --twitter or --kvcache");
+    if words.in_process {
+        return run_inside(words, &workloads);
+    }
     let asking = words.ask.map(|ask| match ask {
         Ask::Get => Asking::Get,
         Ask::Mg => Asking::Meta,
@@ -129,6 +132,22 @@ fn run_replay(words: &Replay) -> Result<()> {
     print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
     Ok(())
 }
+
+fn run_inside(words: &Replay, workloads: &[Workload]) -> Result<()> {
+    let aside = words.aside.saturating_mul(1 << 20);
+    let how = Inside { parts: words.memory.clone(), aside, threads: SERVER_THREADS };
+    let mut rows = Vec::new();
+    for workload in workloads {
+        let found = replay::inside(workload, &how)?;
+        eprint!("{}", markdown(&INSIDE_HEAD, &found));
+        rows.extend(found);
+    }
+    print!("{}", markdown(&INSIDE_HEAD, &rows));
+    write_json(words.json.as_deref(), &rows)
+}
+
+/// Worker threads of `serve` unless it is told otherwise: they decide how memory is cut.
+const SERVER_THREADS: usize = 4;
 
 const ALONE_HEAD: [&str; 8] = [
     "workload",

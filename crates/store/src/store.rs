@@ -50,8 +50,8 @@ pub(crate) struct Padded<T>(pub(crate) T);
 /// million items of 50 bytes, 256 at a time.
 const TRIES_MAX: usize = 200_000;
 /// Records that a write looks at when free segments are few, so that they do not run out: the
-/// reserve stays ahead as long as fewer than nine in ten of the records are kept.
-const AHEAD_RECORDS: usize = 24;
+/// reserve stays ahead even where all but one in 32 records are kept.
+const AHEAD_RECORDS: usize = 36;
 /// Reservations may take up this part of memory together, so that announced values alone, sent or
 /// not, cannot empty the store.
 const RESERVED_SHARE: u64 = 2;

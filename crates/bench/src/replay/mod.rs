@@ -5,11 +5,13 @@
 //! server.
 
 mod fit;
+mod inside;
 mod lane;
 mod matrix;
 mod play;
 
 pub use fit::{Fitted, fitted};
+pub use inside::{INSIDE_HEAD, Inside, inside};
 pub use lane::Asking;
 pub use matrix::{Against, Point, against, alone, picture, rows};
 pub use play::{Play, play};

@@ -7,7 +7,6 @@ use crate::chain::Chain;
 use crate::class::class_of;
 use crate::face::{Absent, Fetch, FetchMiss, Hashed, Hit, Lease, Value, Vivify};
 use crate::heap::Facts;
-use crate::index::COUNTER_MAX;
 use crate::layout::Marks;
 use crate::location::Place;
 use crate::time::{Expiry, Now};
@@ -118,10 +117,7 @@ impl<M: Blocks> Shard<M> {
         let before = found.seen.facts;
         let mut marks = before.marks;
         if !no_bump {
-            let counter = self.index.counter(found.slot);
-            if counter < COUNTER_MAX {
-                self.index.set_counter(found.slot, counter + 1);
-            }
+            self.bump(found);
             marks.fetched = true;
         }
         marks.token |= won;

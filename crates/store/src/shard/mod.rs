@@ -68,7 +68,8 @@ pub(crate) struct Shard<M: Blocks> {
     drain: Option<relief::Drain>,
     sweep: sweep::Sweep,
     next_cas: u64,
-    next_stamp: u64,
+    /// The newest unit's; grows by the bytes of those that come into Small.
+    last_stamp: u64,
     generation: u64,
     /// Items of earlier generations are flushed.
     flushed_below: u64,
@@ -139,7 +140,7 @@ impl<M: Blocks> Shard<M> {
             drain: None,
             sweep: sweep::Sweep::default(),
             next_cas: 1,
-            next_stamp: 1,
+            last_stamp: 0,
             generation: 1,
             flushed_below: 0,
             deadlines: Vec::new(),
@@ -338,9 +339,11 @@ impl<M: Blocks> Shard<M> {
         line.push_back(unit);
     }
 
-    fn stamp(&mut self) -> u64 {
-        self.next_stamp += 1;
-        self.next_stamp
+    /// A stamp for a new unit of so many bytes. The difference of two says what came into Small
+    /// between them, give or take the number of units that came into Main.
+    fn stamp(&mut self, queue: Queue, bytes: u64) -> u64 {
+        self.last_stamp += if queue == Queue::Small { bytes.max(1) } else { 1 };
+        self.last_stamp
     }
 
     /// Size as memcached would report it.

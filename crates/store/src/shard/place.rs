@@ -114,7 +114,7 @@ impl<M: Blocks> Shard<M> {
         let charged = chain.charged() + charge.bytes();
         let value_bytes = chain.len();
         let cas = if self.cas { self.cas_apart(fresh.cas) } else { 0 };
-        let stamp = self.stamp();
+        let stamp = self.stamp(queue, charged);
         self.pool.hold(self.number, charged);
         *self.bytes_of(queue) += charged;
         let number = self.heap.add_large(Large {
@@ -338,7 +338,7 @@ impl<M: Blocks> Shard<M> {
         let queue = stream.queue();
         let cas_base = self.next_cas;
         self.next_cas += (self.cut.segment_bytes / crate::location::GRANULE_BYTES) as u64;
-        let stamp = self.stamp();
+        let stamp = self.stamp(queue, self.pool.segment_cost());
         let number = self.heap.add_segment(Segment {
             block,
             fill: 0,

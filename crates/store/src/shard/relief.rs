@@ -2,17 +2,19 @@
 //!
 //! Segment-wise S3-FIFO. New items enter Small, a tenth of the bytes; whoever was used there moves
 //! to Main when its segment's turn comes, the others leave a ghost. In Main, whoever was used since
-//! its last turn gets another one, and one use less. First of all go segments that are dead as a
-//! whole, then those that are mostly dead, which costs no live item.
+//! its last turn gets another one, and one use less. A use right after an item came into Small does
+//! not count: whoever writes, reads back and is done is no reason to keep anything. First of all go
+//! segments that are dead as a whole, then those that are mostly dead, which costs no live item.
 //!
-//! Invariants: a segment being drained is in no queue; every victim frees at least a tenth of a
-//! segment, so that relief ends; one call looks at no more records than it was allowed.
+//! Invariants: a segment being drained is in no queue; every victim frees a part of a segment, so
+//! that relief ends; one call looks at no more records than it was allowed.
 
 use super::{Found, Shard, UnitPlace};
 use crate::blocks::Blocks;
 use crate::class::class_of;
 use crate::heap::{NEVER, Queue};
-use crate::location::{Addressing, Location};
+use crate::index::COUNTER_MAX;
+use crate::location::{Addressing, Location, Place};
 use crate::time::Now;
 
 /// A segment whose items are being moved or thrown out, record by record.
@@ -72,8 +74,12 @@ const AHEAD_MAX: usize = 12;
 const SMALL_SHARE: u64 = 10;
 /// Uses in Small that earn a place in Main.
 const PROMOTED_FROM: u8 = 1;
-/// Of a drained segment, survivors may fill this many tenths.
-const KEPT_TENTHS_MAX: usize = 9;
+/// A use counts once one in this many bytes (a quarter of Small's share) came into Small after the
+/// item: uses within that time are mostly one errand. Anything from 20 to 80 does about the same.
+const FRESH_SHARE: u64 = 4 * SMALL_SHARE;
+/// Of a drained segment, survivors may fill all but one in this many bytes. What is thrown out for
+/// this alone is used, so little; some, so that relief ends however often everything is used.
+const FREED_SHARE: usize = 32;
 /// A segment is compacted when at least one in this many of its bytes is dead.
 const SPARSE_SHARE: usize = 2;
 /// Under `-M` nothing else can be won, so less is enough.
@@ -90,6 +96,27 @@ impl<M: Blocks> Shard<M> {
             }
         }
         relief
+    }
+
+    /// Counts a use in the eyes of eviction.
+    pub(super) fn bump(&mut self, found: &Found) {
+        let counter = self.index.counter(found.slot);
+        if counter < COUNTER_MAX && !self.is_fresh(found) {
+            self.index.set_counter(found.slot, counter + 1);
+        }
+    }
+
+    /// Whether an item came into Small only just now.
+    fn is_fresh(&self, found: &Found) -> bool {
+        if found.seen.queue != Queue::Small {
+            return false;
+        }
+        let stamp = match self.heap.addressing.place(found.location) {
+            Place::Record { segment, .. } => self.heap.segment(segment).map(|it| it.stamp),
+            Place::Large(number) => self.heap.large(number).map(|it| it.stamp),
+        };
+        let came_after = self.last_stamp - stamp.unwrap_or(0);
+        came_after <= (self.small_bytes + self.main_bytes) / FRESH_SHARE
     }
 
     /// Starts on a segment that is dead as a whole, if there is one.
@@ -228,7 +255,7 @@ impl<M: Blocks> Shard<M> {
             return Fate::Freed;
         }
         let counter = self.index.counter(slot);
-        let fits = drain.kept_bytes * 10 < self.cut.segment_bytes * KEPT_TENTHS_MAX;
+        let fits = drain.kept_bytes < self.cut.segment_bytes - self.cut.segment_bytes / FREED_SHARE;
         let (keep, to, counter) = match (drain.reason, seen.queue) {
             (Reason::Dead, _) => (false, seen.queue, 0),
             (Reason::Sparse, queue) => (true, queue, counter),

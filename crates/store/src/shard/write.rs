@@ -7,7 +7,6 @@ use crate::chain::{Chain, cost_of_joint, join};
 use crate::class::{class_of, item_size};
 use crate::face::{Hashed, Write, WriteMode, Written};
 use crate::heap::Facts;
-use crate::index::COUNTER_MAX;
 use crate::layout::Marks;
 use crate::location::Place;
 use crate::pool::Need;
@@ -193,14 +192,6 @@ impl<M: Blocks> Shard<M> {
             Given::Bytes(bytes) => self.chain_of(&[bytes])?,
             Given::Chain(chain) => (*chain).clone(),
         }))
-    }
-
-    /// Counts a use in the eyes of eviction, without any mark that clients see.
-    fn bump(&mut self, found: &Found) {
-        let counter = self.index.counter(found.slot);
-        if counter < COUNTER_MAX {
-            self.index.set_counter(found.slot, counter + 1);
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod histories;
 mod history;
 mod model;
 mod oracle;
+mod policy;
 mod semantics;
 mod threads;
 

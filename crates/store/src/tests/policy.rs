@@ -1,0 +1,126 @@
+//! Who is kept: uses that come right after a write do not count, later ones do, and room is found
+//! even where everything is used.
+
+use super::{config, get, set, tiny};
+use crate::Store;
+use crate::face::Written;
+use crate::time::Now;
+
+const NOW: Now = Now(5000);
+const VALUE: [u8; 100] = [7; 100];
+
+fn write(store: &Store, key: &str) {
+    let written = store.write(store.hashed(key.as_bytes()), NOW, &set(), &VALUE).outcome;
+    assert!(matches!(written, Written::Stored { .. }), "{key}: {written:?}");
+}
+
+fn is_there(store: &Store, key: &str) -> bool {
+    get(store, key.as_bytes(), NOW).is_some()
+}
+
+/// A cache of about 7000 items in which 1000 are used again and again.
+fn with_a_working_set() -> Store {
+    let store = tiny(config(1 << 20), 0, 4096);
+    for round in 0..40 {
+        for number in 0..1000 {
+            let key = format!("work-{number}");
+            if !is_there(&store, &key) {
+                write(&store, &key);
+            }
+        }
+        for number in 0..500 {
+            write(&store, &format!("once-{round}-{number}"));
+        }
+    }
+    store
+}
+
+fn working_set_left(store: &Store) -> usize {
+    (0..1000).filter(|number| store.holds(format!("work-{number}").as_bytes())).count()
+}
+
+#[test]
+fn items_that_are_read_back_at_once_displace_nothing() {
+    let store = with_a_working_set();
+    assert!(working_set_left(&store) > 990, "{:?}", store.stats());
+    let before = store.stats();
+    for number in 0..50_000 {
+        let key = format!("scan-{number}");
+        write(&store, &key);
+        assert!(is_there(&store, &key), "an acknowledged item right after its write");
+        assert!(is_there(&store, &key));
+    }
+    let moved = store.stats().moves_to_main - before.moves_to_main;
+    assert!(moved < 500, "{moved} of 50000 were taken for worth keeping");
+    assert!(working_set_left(&store) > 950, "{}", working_set_left(&store));
+    store.audit();
+}
+
+#[test]
+fn items_that_are_asked_for_again_later_come_to_main() {
+    let store = with_a_working_set();
+    let before = store.stats();
+    // Read back when 300 others came in, a twentieth of what is held.
+    for number in 0..10_000 {
+        write(&store, &format!("later-{number}"));
+        if number >= 300 {
+            assert!(is_there(&store, &format!("later-{}", number - 300)));
+        }
+    }
+    let moved = store.stats().moves_to_main - before.moves_to_main;
+    assert!(moved > 8000, "{moved} of 10000");
+    store.audit();
+}
+
+#[test]
+fn room_is_found_where_everything_is_used() {
+    let store = tiny(config(1 << 20), 0, 4096);
+    let mut keys = Vec::new();
+    for number in 0..6000 {
+        let key = format!("key-{number}");
+        write(&store, &key);
+        keys.push(key);
+    }
+    for round in 0..3000 {
+        // Every counter is full whenever room is needed.
+        if round % 100 == 0 {
+            for _ in 0..3 {
+                keys.iter()
+                    .for_each(|key| assert!(is_there(&store, key) || store.stats().evictions > 0));
+            }
+        }
+        let key = format!("new-{round}");
+        write(&store, &key);
+        keys.push(key);
+    }
+    let stats = store.stats();
+    assert!(stats.evictions > 0 && stats.no_memory == 0, "{stats:?}");
+    store.audit();
+}
+
+#[test]
+fn large_items_follow_the_same_rule() {
+    let store = tiny(config(8 << 20), 0, 16 << 10);
+    let value = vec![5; 20_000];
+    let write = |key: &str| {
+        let written = store.write(store.hashed(key.as_bytes()), NOW, &set(), &value).outcome;
+        assert!(matches!(written, Written::Stored { .. }), "{key}: {written:?}");
+    };
+    for number in 0..2000 {
+        let key = format!("scan-{number}");
+        write(&key);
+        assert!(is_there(&store, &key));
+    }
+    let before = store.stats().moves_to_main;
+    assert!(before < 60, "{before} of 2000");
+    // Some four hundred are held: twenty later is not at once.
+    for number in 0..1000 {
+        write(&format!("later-{number}"));
+        if number >= 20 {
+            assert!(is_there(&store, &format!("later-{}", number - 20)));
+        }
+    }
+    let moved = store.stats().moves_to_main - before;
+    assert!(moved > 800, "{moved} of 1000");
+    store.audit();
+}
