@@ -204,16 +204,29 @@ impl Workload {
         Ok(Self { name, source, requests, copies: 1, pace: None, numbers, counts })
     }
 
-    /// The same, in as many copies as bring the footprint of the whole to `bytes_min`, with at most
-    /// `requests_max` requests in all: each copy then is a beginning of the whole, and the footprint
-    /// smaller. More copies of shorter beginnings would make it up, but a beginning too short is
-    /// nothing but first requests.
+    /// The same, in as many copies as bring its footprint to `bytes_min`, with at most
+    /// `requests_max` requests in all: each copy then is a beginning of the whole. What is drawn
+    /// gets more copies for that; a trace does not, since too short a beginning of one is nothing
+    /// but first requests.
     ///
     /// # Errors
     /// When the numbers of so many items do not fit into their keys.
     pub fn enlarged(mut self, bytes_min: u64, requests_max: u64) -> Result<Self> {
-        let one = Self { copies: 1, ..self.clone() }.footprint().bytes.max(1);
-        self.copies = bytes_min.div_ceil(one).max(1);
+        /// Shortening each copy makes room for more of them, which shortens again; it settles soon.
+        const ROUNDS: u32 = 8;
+        let (whole, is_trace) = (self.requests, matches!(self.source, Source::Trace { .. }));
+        if !is_trace {
+            self.requests = whole.min(requests_max.max(1));
+        }
+        for _ in 0..if is_trace { 1 } else { ROUNDS } {
+            let one = Self { copies: 1, ..self.clone() }.footprint().bytes.max(1);
+            let copies = bytes_min.div_ceil(one).max(1);
+            if copies <= self.copies {
+                break;
+            }
+            self.copies = copies;
+            self.requests = whole.min((requests_max / copies).max(1));
+        }
         self.requests = self.requests.min((requests_max / self.copies).max(1));
         let numbers = self.numbers.saturating_mul(self.copies);
         ensure!(numbers < NUMBERS, "{numbers} items are more than keys can number");
