@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
+use super::conditions::{Applies, View};
 use super::packet::{Packet, Path};
-use super::rules::{Action, Chain, Condition, Family, Hook, Layer, Rule, Ruleset, Test};
+use super::rules::{Action, Chain, Condition, Hook, Layer, Rule, Ruleset};
+use super::strangers;
 
 /// Chains within chains; the kernel stops at 16 (nftables) or refuses loops (iptables).
 const DEPTH_MAX: usize = 16;
-/// Rules looked at for one packet: a large ruleset has some ten thousand, a hostile one millions.
+/// Rules looked at in one chain of a hook: a large ruleset has some ten thousand, a hostile one
+/// millions.
 const STEPS_MAX: usize = 200_000;
-/// Names of interfaces that lead to containers and machines of this host, by their beginnings.
-pub(crate) const INNER: [&str; 8] =
-    ["docker", "br-", "virbr", "lxc", "lxd", "cni", "veth", "podman"];
-/// A source network this short may hold the stranger or not; longer ones name somebody.
-const STRANGER_PREFIX_MAX: u8 = 3;
+/// Rules looked at for all sources together, so that a verdict takes a second at the most.
+const STEPS_OF_ALL_MAX: usize = 4_000_000;
 
 /// What can become of the packet. Both may be true: that is not knowing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,33 +37,108 @@ pub struct Deciding {
     pub rule: String,
 }
 
-/// The fate of `packet`. Every base chain on its way must let it pass; a drop is final.
+/// The fate of `packet`. Every base chain on its way must let it pass; a drop is final. Without a
+/// source it is the fate of strangers: it passes if more of the internet passes than friends have.
 #[must_use]
 pub fn evaluate(rulesets: &[&Ruleset], packet: &Packet) -> Fate {
-    let mut fate = Fate { passes: true, ..Fate::default() };
-    for hook in hooks(packet.path) {
-        let mut bases: Vec<(&Ruleset, &Chain, i32)> = rulesets
-            .iter()
-            .flat_map(|ruleset| ruleset.chains.iter().map(move |chain| (*ruleset, chain)))
-            .filter_map(|(ruleset, chain)| match chain.base {
-                Some((at, _, priority)) if at == hook => Some((ruleset, chain, priority)),
-                _ => None,
-            })
-            .filter(|(_, chain, _)| concerns(chain, packet))
-            .collect();
-        bases.sort_by_key(|(_, _, priority)| *priority);
-        for (ruleset, chain, _) in bases {
-            through_base(ruleset, chain, packet, &mut fate);
-            if !fate.passes {
-                return fate;
-            }
-        }
-    }
+    let ports = strangers::source_ports(rulesets);
+    let asked = Asked { rulesets, packet, ports: &ports };
+    let mut fate = match packet.from {
+        Some(from) => asked.whatever_port(from, &mut 0),
+        None => asked.of_strangers(),
+    };
     for unread in rulesets.iter().flat_map(|ruleset| &ruleset.unread) {
-        fate.dropped = true;
+        (fate.passes, fate.dropped) = (true, true);
         fate.why.push(Deciding { chain: String::new(), rule: unread.clone() });
     }
     fate
+}
+
+/// One question: these rules, this packet, these source ports.
+struct Asked<'a> {
+    rulesets: &'a [&'a Ruleset],
+    packet: &'a Packet,
+    ports: &'a [u16],
+}
+
+impl Asked<'_> {
+    fn of_strangers(&self) -> Fate {
+        let v4 = self.packet.sent_to.is_ipv4();
+        let friends = strangers::friends(v4);
+        let (pieces, too_many) = strangers::pieces(self.rulesets, v4);
+        let (mut sure, mut perhaps, mut steps) = (Tally::default(), Tally::default(), 0);
+        let mut shut = Tally::default();
+        for piece in pieces {
+            if steps > STEPS_OF_ALL_MAX {
+                perhaps.size = perhaps.size.saturating_add(piece.size);
+                continue;
+            }
+            let fate = self.whatever_port(piece.from, &mut steps);
+            match (fate.passes, fate.dropped) {
+                (true, false) => sure.add(piece.size, fate),
+                (true, true) => perhaps.add(piece.size, fate),
+                (false, _) => shut.add(piece.size, fate),
+            }
+            if sure.size > friends {
+                return sure.fate.unwrap_or_default();
+            }
+        }
+        let may_pass = too_many || sure.size.saturating_add(perhaps.size) > friends;
+        let speaks = if may_pass { perhaps.fate.or(sure.fate).or(shut.fate) } else { shut.fate };
+        Fate { passes: may_pass, dropped: true, ..speaks.unwrap_or_default() }
+    }
+
+    /// A sender chooses the port it sends from: one that passes is enough.
+    fn whatever_port(&self, from: IpAddr, steps: &mut usize) -> Fate {
+        let mut best: Option<Fate> = None;
+        for port in self.ports {
+            let fate = self.of_one((from, *port), steps);
+            if fate.passes && !fate.dropped {
+                return fate;
+            }
+            if best.as_ref().is_none_or(|best| fate.passes && !best.passes) {
+                best = Some(fate);
+            }
+        }
+        best.unwrap_or_else(|| Fate { passes: true, dropped: true, ..Fate::default() })
+    }
+
+    fn of_one(&self, source: (IpAddr, u16), steps: &mut usize) -> Fate {
+        let mut fate = Fate { passes: true, ..Fate::default() };
+        let mut untracked = Applies::No;
+        for hook in hooks(self.packet.path) {
+            for (ruleset, chain, layer, priority) in bases(self.rulesets, hook, self.packet) {
+                let mut view = self.packet.seen_at((hook, priority), source);
+                view.untracked = untracked;
+                if fate.rewritten.is_some() && self.packet.path == Path::Input {
+                    view.rewritten = Applies::Perhaps;
+                }
+                let sure = is_sure(chain, self.packet);
+                let mut walk = Walk::new(ruleset, view, !sure);
+                through_base(&mut walk, chain, layer, sure, &mut fate);
+                untracked = walk.view.untracked;
+                *steps = steps.saturating_add(walk.steps);
+                if !fate.passes {
+                    return fate;
+                }
+            }
+        }
+        fate
+    }
+}
+
+/// How much of the internet meets a fate, and the fate of its largest piece.
+#[derive(Default)]
+struct Tally {
+    size: u128,
+    fate: Option<Fate>,
+}
+
+impl Tally {
+    fn add(&mut self, size: u128, fate: Fate) {
+        self.size = self.size.saturating_add(size);
+        self.fate.get_or_insert(fate);
+    }
 }
 
 fn hooks(path: Path) -> [Hook; 3] {
@@ -74,36 +149,56 @@ fn hooks(path: Path) -> [Hook; 3] {
     [Hook::Ingress, Hook::Prerouting, last]
 }
 
-fn concerns(chain: &Chain, packet: &Packet) -> bool {
-    let on_device = match &packet.comes_in {
-        Some(name) if !chain.devices.is_empty() => chain.devices.contains(name),
-        _ => true,
-    };
-    chain.family.sees(packet.to) && on_device
+/// The base chains of a hook that may concern the packet, in the kernel's order.
+fn bases<'r>(
+    rulesets: &[&'r Ruleset],
+    hook: Hook,
+    packet: &Packet,
+) -> Vec<(&'r Ruleset, &'r Chain, Layer, i32)> {
+    let all = rulesets.iter().flat_map(|ruleset| ruleset.chains.iter().map(|c| (*ruleset, c)));
+    let mut bases: Vec<_> = all
+        .filter_map(|(ruleset, chain)| match chain.base {
+            Some((at, layer, priority)) if at == hook => Some((ruleset, chain, layer, priority)),
+            _ => None,
+        })
+        .filter(|(_, chain, _, _)| concerns(chain, packet))
+        .collect();
+    bases.sort_by_key(|(_, _, _, priority)| *priority);
+    bases
 }
 
-fn through_base(ruleset: &Ruleset, chain: &Chain, packet: &Packet, fate: &mut Fate) {
-    let mut walk = Walk { ruleset, packet, steps: 0, rewritten: None, why: Vec::new() };
+fn concerns(chain: &Chain, packet: &Packet) -> bool {
+    let elsewhere = packet
+        .comes_in
+        .as_ref()
+        .is_some_and(|name| !chain.devices.is_empty() && !chain.devices.contains(name));
+    chain.family.sees(packet.to) && !elsewhere
+}
+
+/// A chain at a device is only surely asked where both devices are known.
+fn is_sure(chain: &Chain, packet: &Packet) -> bool {
+    let at_device = matches!(chain.base, Some((Hook::Ingress, _, _)));
+    !at_device || (packet.comes_in.is_some() && !chain.devices.is_empty())
+}
+
+fn through_base(walk: &mut Walk<'_>, chain: &Chain, layer: Layer, sure: bool, fate: &mut Fate) {
     let ends = walk.chain(chain, 0);
-    if matches!(chain.base, Some((_, Layer::Nat, _))) {
-        if let Some(to) = walk.rewritten {
-            fate.rewritten.get_or_insert(to);
-        }
-        return;
+    if let Some(to) = walk.rewritten.take().filter(|_| layer == Layer::Nat) {
+        fate.rewritten.get_or_insert(to);
     }
-    let mut passes = ends.accepted;
+    let mut passes = ends.accepted || !sure;
     let mut dropped = ends.dropped;
     if ends.falls_through {
         if chain.drops_at_end {
             dropped = true;
-            walk.why.push(Deciding { chain: place(chain), rule: "policy drop".to_owned() });
+            walk.note(chain, "policy drop");
         } else {
             passes = true;
         }
     }
     fate.dropped |= dropped;
     fate.passes = passes;
-    for deciding in walk.why {
+    for deciding in walk.why.drain(..) {
         if !fate.why.contains(&deciding) {
             fate.why.push(deciding);
         }
@@ -118,23 +213,29 @@ struct Ends {
     falls_through: bool,
 }
 
-/// Whether a rule applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Applies {
-    Yes,
-    No,
-    Perhaps,
-}
-
 struct Walk<'r> {
     ruleset: &'r Ruleset,
-    packet: &'r Packet,
+    view: View<'r>,
     steps: usize,
+    /// Whether the packet may have left this road already: what follows is then no certainty.
+    forked: bool,
     rewritten: Option<String>,
     why: Vec<Deciding>,
 }
 
-impl Walk<'_> {
+/// A rule where it stands.
+#[derive(Clone, Copy)]
+struct At<'c> {
+    chain: &'c Chain,
+    rule: &'c Rule,
+    depth: usize,
+}
+
+impl<'r> Walk<'r> {
+    fn new(ruleset: &'r Ruleset, view: View<'r>, forked: bool) -> Self {
+        Self { ruleset, view, steps: 0, forked, rewritten: None, why: Vec::new() }
+    }
+
     fn chain(&mut self, chain: &Chain, depth: usize) -> Ends {
         let mut ends = Ends::default();
         for rule in &chain.rules {
@@ -143,11 +244,12 @@ impl Walk<'_> {
                 self.note(chain, "too many rules to follow");
                 return Ends { accepted: true, dropped: true, falls_through: true };
             }
-            let applies = applies(rule, self.packet);
+            let applies = self.view.applies(rule);
             if applies == Applies::No {
                 continue;
             }
-            let goes_on = self.act(chain, rule, &rule.action, applies, depth, &mut ends);
+            self.forked |= applies == Applies::Perhaps;
+            let goes_on = self.act(At { chain, rule, depth }, &rule.action, &mut ends);
             if applies == Applies::Yes && !goes_on {
                 return ends;
             }
@@ -158,182 +260,83 @@ impl Walk<'_> {
 
     /// Adds what the action can do to `ends`; false if a packet for which it applies goes no
     /// further in this chain.
-    fn act(
-        &mut self,
-        chain: &Chain,
-        rule: &Rule,
-        action: &Action,
-        applies: Applies,
-        depth: usize,
-        ends: &mut Ends,
-    ) -> bool {
+    fn act(&mut self, at: At<'_>, action: &Action, ends: &mut Ends) -> bool {
         match action {
             Action::Next => return true,
             Action::Accept => {
                 ends.accepted = true;
-                self.note(chain, &rule.text);
+                self.note(at.chain, &at.rule.text);
             }
             Action::Drop => {
                 ends.dropped = true;
-                self.note(chain, &rule.text);
+                self.note(at.chain, &at.rule.text);
             }
             Action::Return => ends.falls_through = true,
             Action::Rewrite(to) => {
                 self.rewritten.get_or_insert_with(|| to.clone());
                 ends.accepted = true;
             }
-            Action::Jump(name) | Action::Goto(name) => {
-                return self.enter(chain, rule, name, action, depth, ends);
+            Action::Untrack => {
+                let sure = !self.forked || self.view.untracked == Applies::Yes;
+                self.view.untracked = if sure { Applies::Yes } else { Applies::Perhaps };
+                return true;
             }
-            Action::OneOf(actions) => {
-                let mut goes_on = false;
-                for action in actions {
-                    goes_on |= self.act(chain, rule, action, Applies::Perhaps, depth, ends);
-                }
-                return goes_on || applies == Applies::Perhaps;
-            }
+            Action::Jump(name) => return self.enter(at, name, true, ends),
+            Action::Goto(name) => return self.enter(at, name, false, ends),
+            Action::Map(rows) => return self.map(at, rows, ends),
             Action::Unknown(_) => {
                 ends.accepted = true;
                 ends.dropped = true;
-                self.note(chain, &rule.text);
+                self.forked = true;
+                self.note(at.chain, &at.rule.text);
                 return true;
             }
         }
         false
     }
 
-    fn enter(
-        &mut self,
-        chain: &Chain,
-        rule: &Rule,
-        name: &str,
-        action: &Action,
-        depth: usize,
-        ends: &mut Ends,
-    ) -> bool {
-        let same = |other: &&Chain| other.table == chain.table && other.name == name;
-        let Some(next) = self.ruleset.chains.iter().find(same) else {
+    fn map(&mut self, at: At<'_>, rows: &[(Condition, Action)], ends: &mut Ends) -> bool {
+        let mut goes_on = false;
+        for (condition, action) in rows {
+            self.steps += 1;
+            let applies = self.view.holds(condition);
+            if applies == Applies::No {
+                continue;
+            }
+            self.forked |= applies == Applies::Perhaps;
+            goes_on |= self.act(at, action, ends);
+            if applies == Applies::Yes {
+                return goes_on;
+            }
+        }
+        true
+    }
+
+    fn enter(&mut self, at: At<'_>, name: &str, comes_back: bool, ends: &mut Ends) -> bool {
+        let ruleset = self.ruleset;
+        let same = |other: &&Chain| other.table == at.chain.table && other.name == name;
+        let Some(next) = ruleset.chains.iter().find(same) else {
             ends.accepted = true;
             ends.dropped = true;
-            self.note(chain, &rule.text);
+            self.forked = true;
+            self.note(at.chain, &at.rule.text);
             return true;
         };
-        let inner = self.chain(next, depth + 1);
+        let inner = self.chain(next, at.depth + 1);
+        self.forked |= (inner.accepted || inner.dropped) && inner.falls_through;
         ends.accepted |= inner.accepted;
         ends.dropped |= inner.dropped;
-        let is_jump = matches!(action, Action::Jump(_));
-        if !is_jump {
+        if !comes_back {
             ends.falls_through |= inner.falls_through;
         }
-        is_jump && inner.falls_through
+        comes_back && inner.falls_through
     }
 
     fn note(&mut self, chain: &Chain, rule: &str) {
-        let deciding = Deciding { chain: place(chain), rule: rule.to_owned() };
+        let chain = format!("{} {}", chain.table, chain.name);
+        let deciding = Deciding { chain, rule: rule.to_owned() };
         if !self.why.contains(&deciding) {
             self.why.push(deciding);
         }
-    }
-}
-
-fn place(chain: &Chain) -> String {
-    format!("{} {}", chain.table, chain.name)
-}
-
-fn applies(rule: &Rule, packet: &Packet) -> Applies {
-    let mut all = Applies::Yes;
-    for test in &rule.tests {
-        match holds(test, packet) {
-            Applies::No => return Applies::No,
-            Applies::Perhaps => all = Applies::Perhaps,
-            Applies::Yes => {}
-        }
-    }
-    all
-}
-
-fn holds(test: &Test, packet: &Packet) -> Applies {
-    let plain = condition_holds(&test.condition, packet);
-    match (plain, test.negated) {
-        (Applies::Yes, true) => Applies::No,
-        (Applies::No, true) => Applies::Yes,
-        (answer, _) => answer,
-    }
-}
-
-fn condition_holds(condition: &Condition, packet: &Packet) -> Applies {
-    let certain = |answer: bool| if answer { Applies::Yes } else { Applies::No };
-    match condition {
-        Condition::Protocol(numbers) => certain(numbers.contains(&packet.transport.number())),
-        Condition::Family(family) => certain(match family {
-            Family::Both => true,
-            family => family.sees(packet.to),
-        }),
-        Condition::ComesIn(names) => interface(packet.comes_in.as_deref(), names),
-        Condition::GoesOut(names) => match packet.path {
-            Path::Input => Applies::No,
-            Path::Forward if packet.goes_out.is_none() => Applies::Perhaps,
-            Path::Forward => interface(packet.goes_out.as_deref(), names),
-        },
-        Condition::From(networks) => from_stranger(networks),
-        Condition::To(networks) => {
-            certain(networks.iter().any(|(network, length)| inside(packet.to, *network, *length)))
-        }
-        Condition::Port(ranges) => certain(in_ranges(packet.port, ranges)),
-        Condition::SentToPort(ranges) => certain(in_ranges(packet.sent_to_port, ranges)),
-        Condition::State(states) => certain(states.iter().any(|state| state == "new")),
-        Condition::Rewritten => certain(packet.path == Path::Forward),
-        Condition::Always => Applies::Yes,
-        Condition::Never => Applies::No,
-        Condition::Unknown(_) => Applies::Perhaps,
-    }
-}
-
-/// A stranger's address is in no network that a rule names, unless that network is nearly the whole
-/// internet.
-fn from_stranger(networks: &[(IpAddr, u8)]) -> Applies {
-    if networks.iter().any(|(_, length)| *length == 0) {
-        Applies::Yes
-    } else if networks
-        .iter()
-        .any(|(address, length)| *length <= STRANGER_PREFIX_MAX && !address.is_multicast())
-    {
-        Applies::Perhaps
-    } else {
-        Applies::No
-    }
-}
-
-fn interface(name: Option<&str>, patterns: &[String]) -> Applies {
-    let Some(name) = name else {
-        // Whatever it is, a stranger does not come in by the loopback or from a container.
-        let inner = |pattern: &String| {
-            pattern == "lo" || INNER.iter().any(|name| pattern.starts_with(name))
-        };
-        return if patterns.iter().all(inner) { Applies::No } else { Applies::Perhaps };
-    };
-    let fits = |pattern: &String| match pattern.strip_suffix(['*', '+']) {
-        Some(beginning) => name.starts_with(beginning),
-        None => name == pattern,
-    };
-    if patterns.iter().any(fits) { Applies::Yes } else { Applies::No }
-}
-
-fn in_ranges(port: u16, ranges: &[(u16, u16)]) -> bool {
-    ranges.iter().any(|(first, last)| (*first..=*last).contains(&port))
-}
-
-/// Is `address` in `network/length`?
-pub(crate) fn inside(address: IpAddr, network: IpAddr, length: u8) -> bool {
-    match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(n)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            a.to_bits() & mask == n.to_bits() & mask
-        }
-        (IpAddr::V6(a), IpAddr::V6(n)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-            a.to_bits() & mask == n.to_bits() & mask
-        }
-        _ => false,
     }
 }

@@ -4,8 +4,10 @@
 //! Invariant: a word that is not known makes its rule's test [`Condition::Unknown`]; it never makes
 //! the rule disappear.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use super::addresses::{self, Addresses};
+use super::conditions::{FIRST_TCP_FLAGS, tcp_flag};
 use super::rules::{Action, Chain, Condition, Family, Hook, Layer, Rule, Ruleset, Test};
 
 /// Lines read at the most: dockers and ban lists write tens of thousands.
@@ -200,6 +202,12 @@ impl<'w> Reader<'w> {
                 let to = to.and_then(|at| rest.get(at + 1)).copied().unwrap_or("another port");
                 Action::Rewrite(to.to_owned())
             }
+            "NOTRACK" => Action::Untrack,
+            "CT" => {
+                let rest = self.words.get(self.at..).unwrap_or_default();
+                self.at = self.words.len();
+                if rest.contains(&"--notrack") { Action::Untrack } else { Action::Next }
+            }
             _ if NEUTRAL.contains(&target) => {
                 self.at = self.words.len();
                 Action::Next
@@ -215,9 +223,29 @@ impl<'w> Reader<'w> {
 }
 
 /// Targets after which the packet goes on as it was.
-const NEUTRAL: [&str; 15] = [
-    "LOG", "NFLOG", "ULOG", "AUDIT", "MARK", "CONNMARK", "TOS", "DSCP", "TTL", "TCPMSS", "CT",
-    "NOTRACK", "TRACE", "CHECKSUM", "SET",
+const NEUTRAL: [&str; 13] = [
+    "LOG", "NFLOG", "ULOG", "AUDIT", "MARK", "CONNMARK", "TOS", "DSCP", "TTL", "TCPMSS", "TRACE",
+    "CHECKSUM", "SET",
+];
+
+/// Extensions whose options are all known below, or that ask nothing without one.
+const EXTENSIONS: [&str; 16] = [
+    "tcp",
+    "udp",
+    "udplite",
+    "sctp",
+    "dccp",
+    "icmp",
+    "icmp6",
+    "ipv6-icmp",
+    "state",
+    "conntrack",
+    "comment",
+    "multiport",
+    "iprange",
+    "addrtype",
+    "rpfilter",
+    "frag",
 ];
 
 /// The question that an option asks; none for options that ask nothing.
@@ -231,23 +259,62 @@ fn condition(option: &str, values: &[&str]) -> Option<Condition> {
         "-d" | "--destination" => {
             networks(value).map_or_else(unknown(option, value), Condition::To)
         }
-        "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
-            ports(value).map_or_else(unknown(option, value), Condition::Port)
+        "--src-range" => address_range(value).map_or_else(unknown(option, value), Condition::From),
+        "--dst-range" => address_range(value).map_or_else(unknown(option, value), Condition::To),
+        "-f" | "--fragment" => Condition::Never,
+        "--src-type" if value == "UNICAST" => Condition::Always,
+        "--src-type" => Condition::Never,
+        "--dst-type" if value.split(',').any(|kind| kind == "LOCAL" || kind == "UNICAST") => {
+            addressed_to_host(value)
         }
-        "--ctorigdstport" => {
-            ports(value).map_or_else(unknown(option, value), Condition::SentToPort)
-        }
-        "--state" | "--ctstate" => state(value),
-        "--syn" => Condition::Always,
-        "--dst-type" if value == "LOCAL" => Condition::Always,
         "--dst-type" => Condition::Never,
         "--icmp-type" | "--icmpv6-type" => Condition::Never,
+        // A stranger comes in by the way that leads back to it; `--invert` asks for the others.
+        "--invert" => Condition::Never,
+        "--validmark" | "--loose" | "--accept-local" | "--limit-iface-in" => return None,
         // They only say how the other options are to be read, or are remarks.
-        "-m" | "--match" | "--comment" | "--reject-with" | "--log-prefix" | "--log-level" => {
-            return None;
-        }
-        _ => unknown(option, value)(),
+        "--comment" | "--reject-with" | "--log-prefix" | "--log-level" => return None,
+        "-m" | "--match" if EXTENSIONS.contains(&value) => return None,
+        _ => return Some(transport_condition(option, value, values)),
     })
+}
+
+/// What looks into the header of TCP or UDP, or at the conversation.
+fn transport_condition(option: &str, value: &str, values: &[&str]) -> Condition {
+    let to = |value| ports(value).map(Condition::Port);
+    let from = |value| ports(value).map(Condition::FromPort);
+    let read = match option {
+        "--dport" | "--destination-port" | "--dports" | "--destination-ports" => to(value),
+        "--sport" | "--source-port" | "--sports" | "--source-ports" => from(value),
+        "--ports" => to(value).and_then(|to| Some(Condition::OneOf(vec![to, from(value)?]))),
+        "--ctorigdstport" => ports(value).map(Condition::SentToPort),
+        "--state" | "--ctstate" => Some(state(value)),
+        "--ctdir" if value == "ORIGINAL" => Some(Condition::Always),
+        "--ctdir" => Some(Condition::Never),
+        "--ctproto" => Some(protocol(value)),
+        "--syn" => Some(Condition::Always),
+        "--tcp-flags" => tcp_flags(values),
+        _ => None,
+    };
+    read.unwrap_or_else(unknown(option, value))
+}
+
+/// `--dst-type LOCAL`, before and after a rewriting: only what goes to this host itself is local.
+fn addressed_to_host(kinds: &str) -> Condition {
+    let unicast = kinds.split(',').any(|kind| kind == "UNICAST");
+    if unicast { Condition::Always } else { Condition::ToHost }
+}
+
+/// `FIN,SYN,RST,ACK SYN`: of these flags exactly those are set.
+fn tcp_flags(values: &[&str]) -> Option<Condition> {
+    let mut words = values.iter().copied().filter(|value| *value != "!");
+    let mut flags = || {
+        let names = words.next()?.split(',');
+        names.map(|name| tcp_flag(&name.to_ascii_lowercase())).try_fold(0, |all, f| Some(all | f?))
+    };
+    let (mask, set) = (flags()?, flags()?);
+    let holds = FIRST_TCP_FLAGS & mask == set;
+    Some(if holds { Condition::Always } else { Condition::Never })
 }
 
 fn unknown(option: &str, value: &str) -> impl FnOnce() -> Condition {
@@ -267,48 +334,20 @@ fn protocol(value: &str) -> Condition {
 fn state(value: &str) -> Condition {
     let states: Vec<String> = value.split(',').map(str::to_ascii_lowercase).collect();
     if states.iter().any(|state| state == "dnat") {
-        return Condition::Rewritten;
+        return Condition::OneOf(vec![Condition::State(states), Condition::Rewritten]);
     }
     Condition::State(states)
 }
 
-fn networks(value: &str) -> Option<Vec<(IpAddr, u8)>> {
-    value.split(',').map(network).collect()
+fn networks(value: &str) -> Option<Addresses> {
+    value.split(',').map(addresses::parse).collect()
 }
 
-/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `::/0`, an address.
-pub(super) fn network(value: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = match value.split_once('/') {
-        None => (value.parse().ok()?, None),
-        Some((address, length)) => (address.parse().ok()?, Some(length)),
-    };
-    let whole = match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    };
-    let length = match length {
-        None => whole,
-        Some(text) => match text.parse::<u8>() {
-            Ok(length) if length <= whole => length,
-            Ok(_) => return None,
-            Err(_) => mask_length(text)?,
-        },
-    };
-    Some((address, length))
-}
-
-fn mask_length(mask: &str) -> Option<u8> {
-    let (ones, is_mask) = match mask.parse::<IpAddr>().ok()? {
-        IpAddr::V4(mask) => {
-            let ones = mask.to_bits().leading_ones();
-            (ones, Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - ones).unwrap_or(0)) == mask)
-        }
-        IpAddr::V6(mask) => {
-            let ones = mask.to_bits().leading_ones();
-            (ones, Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - ones).unwrap_or(0)) == mask)
-        }
-    };
-    if is_mask { u8::try_from(ones).ok() } else { None }
+/// `198.51.100.1-198.51.100.9`
+fn address_range(value: &str) -> Option<Addresses> {
+    let (first, last) = value.split_once('-').unwrap_or((value, value));
+    let range = (first.parse::<IpAddr>().ok()?, last.parse::<IpAddr>().ok()?);
+    Some(Addresses::from_iter([range]))
 }
 
 /// `22`, `1024:65535`, `80,443`, `ssh`. Of names only those that matter here are known.

@@ -43,17 +43,21 @@ pub enum Path {
     Forward,
 }
 
-/// A packet that opens a conversation, from any address of the internet that no rule names.
+/// A packet that opens a conversation.
 #[derive(Debug, Clone)]
 pub struct Packet {
     /// Where it goes once inside.
     pub path: Path,
     /// What carries it.
     pub transport: Transport,
-    /// Its destination when the filter sees it; the container's, on the way through.
+    /// Its source; none asks for every stranger on the internet.
+    pub from: Option<IpAddr>,
+    /// Its destination after any rewriting; the container's, on the way through.
     pub to: IpAddr,
-    /// Its destination port when the filter sees it.
+    /// Its destination port after any rewriting.
     pub port: u16,
+    /// The address it was sent to, before any rewriting.
+    pub sent_to: IpAddr,
     /// The port it was sent to, before any rewriting.
     pub sent_to_port: u16,
     /// The interface it comes in by; unknown makes rules that ask uncertain.
@@ -63,17 +67,26 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// A packet to a socket of this host.
+    /// A stranger's packet to a socket of this host.
     #[must_use]
     pub fn to_host(transport: Transport, to: IpAddr, port: u16, comes_in: Option<&str>) -> Self {
         Self {
             path: Path::Input,
             transport,
+            from: None,
             to,
             port,
+            sent_to: to,
             sent_to_port: port,
             comes_in: comes_in.map(str::to_owned),
             goes_out: None,
         }
+    }
+
+    /// The same packet, rewritten and on its way to a container.
+    #[must_use]
+    pub fn rewritten(mut self, to: IpAddr, port: u16, goes_out: Option<String>) -> Self {
+        (self.path, self.to, self.port, self.goes_out) = (Path::Forward, to, port, goes_out);
+        self
     }
 }

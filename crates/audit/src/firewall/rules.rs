@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::addresses::Addresses;
+
 /// Which packets a table sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -96,28 +98,38 @@ pub struct Test {
 }
 
 /// What a rule can ask about a packet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// Carried by one of these protocol numbers.
     Protocol(Vec<u8>),
     /// Of this family.
     Family(Family),
+    /// Of this family by its Ethernet header, which not every device has.
+    Ethernet(Family),
     /// In by one of these interfaces; a trailing `*` or `+` stands for any ending.
     ComesIn(Vec<String>),
     /// Out by one of these interfaces.
     GoesOut(Vec<String>),
-    /// From one of these networks.
-    From(Vec<(IpAddr, u8)>),
-    /// To one of these networks.
-    To(Vec<(IpAddr, u8)>),
+    /// From one of these addresses.
+    From(Addresses),
+    /// From one of these port ranges.
+    FromPort(Vec<(u16, u16)>),
+    /// To one of these addresses.
+    To(Addresses),
     /// To one of these port ranges.
     Port(Vec<(u16, u16)>),
     /// Sent to one of these port ranges before any rewriting.
     SentToPort(Vec<(u16, u16)>),
     /// A conversation in one of these states, in lower case.
     State(Vec<String>),
+    /// To an address of this host, not through it.
+    ToHost,
     /// Rewritten to another destination.
     Rewritten,
+    /// All of these.
+    AllOf(Vec<Self>),
+    /// At least one of these.
+    OneOf(Vec<Self>),
     /// Holds for every first packet of a stranger.
     Always,
     /// Holds for none.
@@ -141,10 +153,12 @@ pub enum Action {
     Return,
     /// Rewrites the destination.
     Rewrite(String),
+    /// Exempts the packet from connection tracking; the walk goes on.
+    Untrack,
     /// Nothing that changes the fate: counting, logging, marking.
     Next,
-    /// One of these, by something that cannot be followed.
-    OneOf(Vec<Self>),
+    /// The action of the first row whose condition holds; if none does, the walk goes on.
+    Map(Vec<(Condition, Self)>),
     /// Cannot be followed; in words.
     Unknown(String),
 }

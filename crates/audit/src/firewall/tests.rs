@@ -142,11 +142,11 @@ fn a_published_port_goes_round_the_input_rules() {
     let fate = by_iptables(DOCKER, Transport::Tcp);
     assert_eq!(fate.rewritten.as_deref(), Some("172.17.0.2:11211"));
     assert!(by_iptables(DOCKER, Transport::Udp).rewritten.is_none());
-    let through = Packet {
-        path: Path::Forward,
-        goes_out: Some("docker0".to_owned()),
-        ..packet(Transport::Tcp, "172.17.0.2", 11211)
-    };
+    let through = packet(Transport::Tcp, "203.0.113.7", 11211).rewritten(
+        "172.17.0.2".parse().unwrap(),
+        11211,
+        Some("docker0".to_owned()),
+    );
     let ruleset = iptables::read(DOCKER, Family::V4);
     assert_eq!(word(&evaluate(&[&ruleset], &through)), "passes");
     let closed = DOCKER.replace(
@@ -266,6 +266,264 @@ fn chains_that_call_each_other_end() {
         }
     }
     assert_eq!(word(&by_iptables(&wide, Transport::Udp)), "unknown");
+}
+
+/// One rule of `nft -j list ruleset` in a table of the family, as nft 1.0.6 prints it.
+fn nft_one(family: &str, policy: &str, expr: &str) -> String {
+    format!(
+        r#"{{"nftables": [
+        {{"metainfo": {{"version": "1.0.6", "release_name": "Lester Gooch #5"}}}},
+        {{"table": {{"family": "{family}", "name": "t", "handle": 1}}}},
+        {{"set": {{"family": "{family}", "name": "s", "table": "t", "type": "ipv4_addr",
+          "handle": 5, "flags": ["interval"],
+          "elem": [{{"prefix": {{"addr": "10.0.0.0", "len": 8}}}},
+          {{"range": ["198.51.100.1", "198.51.100.9"]}}]}}}},
+        {{"map": {{"family": "{family}", "name": "m", "table": "t", "type": "inet_service",
+          "handle": 7, "map": "verdict",
+          "elem": [[80, {{"accept": null}}], [11211, {{"drop": null}}]]}}}},
+        {{"chain": {{"family": "{family}", "table": "t", "name": "a", "handle": 1, "type": "filter",
+          "hook": "input", "prio": 0, "policy": "{policy}"}}}},
+        {{"rule": {{"family": "{family}", "table": "t", "chain": "a", "handle": 8,
+          "expr": [{expr}]}}}}
+        ]}}"#
+    )
+}
+
+const V4: &str = "203.0.113.7";
+const V6: &str = "2001:db8::7";
+
+/// What nft leaves out of its listing still holds: a port belongs to a protocol, an address to a
+/// family. A rule that drops UDP was once taken to drop TCP as well.
+#[test]
+fn what_nft_leaves_out_is_put_back() {
+    let payload = |protocol: &str, field: &str, op: &str, right: &str| {
+        format!(
+            r#"{{"match": {{"op": "{op}", "left": {{"payload": {{"protocol": "{protocol}",
+            "field": "{field}"}}}}, "right": {right}}}}}, {{"drop": null}}"#
+        )
+    };
+    let meta = |key: &str, right: &str| {
+        format!(
+            r#"{{"match": {{"op": "==", "left": {{"meta": {{"key": "{key}"}}}},
+            "right": {right}}}}}, {{"drop": null}}"#
+        )
+    };
+    // TCP and UDP over IPv4, TCP and UDP over IPv6: d is dropped, p passes.
+    for (expr, expected) in [
+        (payload("udp", "dport", "==", "11211"), "pdpd"),
+        (payload("tcp", "dport", "==", "11211"), "dpdp"),
+        (payload("udp", "dport", "!=", "53"), "pdpd"),
+        (payload("udp", "dport", "<=", "11211"), "pdpd"),
+        (payload("th", "dport", "==", "11211"), "dddd"),
+        (payload("tcp", "dport", "==", r#"{"set": [22, {"range": [11000, 12000]}]}"#), "dpdp"),
+        (payload("ip", "saddr", "!=", "\"192.0.2.1\""), "ddpp"),
+        (payload("ip6", "saddr", "!=", "\"2001:db8::1\""), "ppdd"),
+        (payload("ip", "saddr", "!=", "\"@s\""), "ddpp"),
+        (payload("ip", "daddr", "==", r#"{"prefix": {"addr": "0.0.0.0", "len": 0}}"#), "ddpp"),
+        (payload("ip", "protocol", "==", "\"tcp\""), "dppp"),
+        (payload("ip6", "nexthdr", "==", "\"udp\""), "pppd"),
+        (payload("ether", "type", "==", "\"ip6\""), "ppdd"),
+        (payload("ether", "type", "==", "\"ip\""), "ddpp"),
+        (payload("icmp", "type", "!=", "\"echo-request\""), "pppp"),
+        (payload("tcp", "flags", "in", "\"syn\""), "dpdp"),
+        (payload("tcp", "flags", "!=", "\"syn\""), "pppp"),
+        (meta("protocol", "\"ip\""), "ddpp"),
+        (meta("protocol", "\"ip6\""), "ppdd"),
+        (meta("nfproto", "\"ipv4\""), "ddpp"),
+        (meta("nfproto", "\"ipv6\""), "ppdd"),
+        (meta("l4proto", r#"{"set": ["icmp", "tcp"]}"#), "dpdp"),
+    ] {
+        let json = nft_one("inet", "accept", &expr);
+        let mut seen = String::new();
+        for to in [V4, V6] {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                let fate = by_nft(&json, transport, to);
+                seen.push(word(&fate).chars().next().unwrap());
+            }
+        }
+        assert_eq!(seen, expected, "{expr}");
+    }
+}
+
+#[test]
+fn maps_states_and_flags_are_asked_by_their_keys() {
+    let vmap = |key: &str, data: &str| format!(r#"{{"vmap": {{"key": {key}, "data": {data}}}}}"#);
+    let port = |protocol: &str| {
+        format!(r#"{{"payload": {{"protocol": "{protocol}", "field": "dport"}}}}"#)
+    };
+    let both = r#"{"concat": [{"payload": {"protocol": "ip", "field": "saddr"}},
+        {"payload": {"protocol": "tcp", "field": "dport"}}]}"#;
+    let state = r#"{"ct": {"key": "state"}}"#;
+    let masked = r#"{"match": {"op": "==", "left": {"&": [{"payload": {"protocol": "tcp",
+        "field": "flags"}}, ["fin", "syn", "rst", "ack"]]}, "right": "syn"}}, {"drop": null}"#;
+    let fib = r#"{"match": {"op": "==", "left": {"fib": {"result": "oif",
+        "flags": ["saddr", "iif"]}}, "right": false}}, {"drop": null}"#;
+    let untracked = r#"{"match": {"op": "in", "left": {"ct": {"key": "state"}},
+        "right": ["established", "untracked"]}}, {"drop": null}"#;
+    for (expr, tcp, udp) in [
+        (vmap(&port("tcp"), "\"@m\""), "dropped", "passes"),
+        (vmap(&port("udp"), "\"@m\""), "passes", "dropped"),
+        (vmap(&port("tcp"), r#"{"set": [[80, {"drop": null}]]}"#), "passes", "passes"),
+        (
+            vmap(&port("tcp"), r#"{"set": [["*", {"drop": null}], [11211, {"accept": null}]]}"#),
+            "passes",
+            "passes",
+        ),
+        (
+            vmap(&port("tcp"), r#"{"set": [[80, {"accept": null}], ["*", {"drop": null}]]}"#),
+            "dropped",
+            "passes",
+        ),
+        (
+            vmap(
+                both,
+                r#"{"set": [[{"concat": [{"prefix": {"addr": "0.0.0.0", "len": 0}},
+                {"range": [11000, 12000]}]}, {"drop": null}]]}"#,
+            ),
+            "dropped",
+            "passes",
+        ),
+        (
+            vmap(both, r#"{"set": [[{"concat": ["198.51.100.1", 11211]}, {"drop": null}]]}"#),
+            "passes",
+            "passes",
+        ),
+        (
+            vmap(state, r#"{"set": [["established", {"accept": null}], ["new", {"drop": null}]]}"#),
+            "dropped",
+            "dropped",
+        ),
+        (vmap("{\"meta\": {\"key\": \"mark\"}}", "\"@m\""), "unknown", "unknown"),
+        (masked.to_owned(), "dropped", "passes"),
+        (fib.to_owned(), "passes", "passes"),
+        (untracked.to_owned(), "passes", "passes"),
+        (r#"{"mystery": {"a": 1}}, {"drop": null}"#.to_owned(), "unknown", "unknown"),
+        (r#""mystery", {"accept": null}"#.to_owned(), "unknown", "unknown"),
+    ] {
+        let json = nft_one("inet", "accept", &expr);
+        assert_eq!(word(&by_nft(&json, Transport::Tcp, V4)), tcp, "{expr}");
+        assert_eq!(word(&by_nft(&json, Transport::Udp, V4)), udp, "{expr}");
+    }
+}
+
+/// A friend has a network; a quarter of the internet is no friend.
+#[test]
+fn strangers_are_whoever_is_left() {
+    let rules = |accepted: &[&str]| {
+        let lines: Vec<String> =
+            accepted.iter().map(|net| format!("-A INPUT -s {net} -j ACCEPT\n")).collect();
+        format!("*filter\n:INPUT DROP [0:0]\n{}COMMIT\n", lines.concat())
+    };
+    for (accepted, expected) in [
+        (&["8.0.0.0/8"][..], "dropped"),
+        (&["16.0.0.0/4"], "passes"),
+        (&["64.0.0.0/3"], "passes"),
+        (&["0.0.0.0/1", "128.0.0.0/1"], "passes"),
+        (&["10.0.0.0/8", "192.168.0.0/16", "172.16.0.0/12"], "dropped"),
+        (&["224.0.0.0/3", "127.0.0.0/8"], "dropped"),
+        (&["8.0.0.0/8", "9.0.0.0/8"], "passes"),
+        (&["8.0.0.0/8", "8.128.0.0/9"], "dropped"),
+        (&["! 203.0.113.0/24"], "passes"),
+    ] {
+        assert_eq!(word(&by_iptables(&rules(accepted), Transport::Tcp)), expected, "{accepted:?}");
+    }
+    let banned = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 64.0.0.0/2 -j DROP\nCOMMIT\n";
+    assert_eq!(word(&by_iptables(banned, Transport::Tcp)), "passes");
+    // A ban list of thousands of addresses cuts the internet finely and changes nothing.
+    let mut long = String::from("*filter\n:INPUT DROP [0:0]\n");
+    for n in 0..20_000_u32 {
+        long += &format!("-A INPUT -s 5.{}.{}.9/32 -j DROP\n", n >> 8 & 255, n & 255);
+    }
+    let open = format!("{long}-A INPUT -p tcp --dport 11211 -j ACCEPT\nCOMMIT\n");
+    assert_eq!(word(&by_iptables(&open, Transport::Tcp)), "passes");
+    assert_eq!(word(&by_iptables(&open, Transport::Udp)), "dropped");
+}
+
+#[test]
+fn what_iptables_asks_of_a_first_packet() {
+    let rules = |first: &str| {
+        format!(
+            "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -m udp --dport 11211 \
+             -j CT --notrack\nCOMMIT\n*filter\n:INPUT DROP [0:0]\n-A INPUT {first} -j ACCEPT\n\
+             COMMIT\n"
+        )
+    };
+    for (rule, tcp, udp) in [
+        ("-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN", "passes", "dropped"),
+        ("-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN", "dropped", "dropped"),
+        ("-p tcp -m tcp --tcp-flags ALL NONE", "dropped", "dropped"),
+        ("-m conntrack --ctstate NEW", "passes", "dropped"),
+        ("-m conntrack --ctstate UNTRACKED", "dropped", "passes"),
+        ("-m conntrack --ctstate NEW,UNTRACKED", "passes", "passes"),
+        ("-m conntrack --ctstate NEW,DNAT", "passes", "dropped"),
+        ("-m conntrack --ctstate RELATED,ESTABLISHED,DNAT", "dropped", "dropped"),
+        ("-p udp -m udp --sport 53", "dropped", "passes"),
+        ("-p tcp -m multiport --ports 53,11211", "passes", "dropped"),
+        ("-m iprange --src-range 0.0.0.0-255.255.255.255", "passes", "passes"),
+        ("-m iprange --src-range 198.51.100.1-198.51.100.9", "dropped", "dropped"),
+        ("-m iprange --dst-range 203.0.113.1-203.0.113.9", "passes", "passes"),
+        ("-m rpfilter --validmark", "passes", "passes"),
+        ("-m rpfilter --validmark --invert", "dropped", "dropped"),
+        ("-m addrtype --src-type LOCAL", "dropped", "dropped"),
+        ("-m addrtype --dst-type LOCAL", "passes", "passes"),
+        ("-f", "dropped", "dropped"),
+        ("-m socket", "unknown", "unknown"),
+        ("-m mystery --option", "unknown", "unknown"),
+    ] {
+        assert_eq!(word(&by_iptables(&rules(rule), Transport::Tcp)), tcp, "{rule}");
+        assert_eq!(word(&by_iptables(&rules(rule), Transport::Udp)), udp, "{rule}");
+    }
+}
+
+/// Docker 28 drops in the raw table what is sent straight to a container's address. A packet for a
+/// published port still has the host's address there.
+#[test]
+fn before_the_rewriting_a_rule_sees_what_was_sent() {
+    let rules = DOCKER.replace(
+        "*filter",
+        "*raw\n:PREROUTING ACCEPT [0:0]\n\
+         -A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP\nCOMMIT\n*filter",
+    );
+    let ruleset = iptables::read(&rules, Family::V4);
+    let through = packet(Transport::Tcp, V4, 11211).rewritten(
+        "172.17.0.2".parse().unwrap(),
+        11211,
+        Some("docker0".to_owned()),
+    );
+    assert_eq!(word(&evaluate(&[&ruleset], &through)), "passes");
+}
+
+#[test]
+fn bridges_of_the_outside_are_not_containers() {
+    for (name, inner) in [
+        ("docker0", true),
+        ("br-0123456789ab", true),
+        ("virbr0", true),
+        ("br-ex", false),
+        ("br-lan", false),
+        ("br-0123456789AB", false),
+        ("br0", false),
+        ("eth0", false),
+        ("veth0", false),
+    ] {
+        assert_eq!(is_inner(name), inner, "{name}");
+    }
+}
+
+/// A chain at a device whose name is not told may be another device's.
+#[test]
+fn an_ingress_chain_of_an_unknown_device_decides_nothing() {
+    let chain = |device: &str| {
+        format!(
+            r#"{{"nftables": [{{"chain": {{"family": "netdev", "table": "t", "name": "i",
+            "type": "filter", "hook": "ingress", "prio": 0, {device} "policy": "drop"}}}}]}}"#
+        )
+    };
+    for (device, expected) in
+        [("", "unknown"), ("\"dev\": \"eth0\",", "dropped"), ("\"dev\": \"eth1\",", "passes")]
+    {
+        assert_eq!(word(&by_nft(&chain(device), Transport::Tcp, V4)), expected, "{device}");
+    }
 }
 
 proptest::proptest! {

@@ -9,7 +9,9 @@ use crate::facts::{
 use crate::findings::{
     Confidence, Door, Evidence, Finding, Installation, Severity, Verdict, catalogue, quoted,
 };
-use crate::firewall::{Fate, INNER, Packet, Path, Ruleset, Transport, evaluate, iptables, nft};
+use crate::firewall::{
+    Fate, Packet, Ruleset, Transport, evaluate, inside, iptables, is_inner as is_inner_name, nft,
+};
 
 /// Names of interfaces of private overlays.
 const OVERLAY: [&str; 5] = ["wg", "tun", "tap", "tailscale", "zt"];
@@ -203,7 +205,7 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
 fn is_inner(facts: &Facts, interface: &Interface, ip: IpAddr) -> bool {
     let own = || interface.addresses.iter().filter(|address| address.ip == ip);
     let mut containers = facts.firewall.published.iter().filter_map(|port| port.container_ip);
-    INNER.iter().any(|name| interface.name.starts_with(name))
+    is_inner_name(&interface.name)
         || containers.any(|container| own().any(|address| is_beside(container, address)))
 }
 
@@ -322,10 +324,8 @@ fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transpor
                 Packet::to_host(transport, ip, published.host_port, name_of(interface));
             let rewritten = fate(facts, &packet).0.rewritten.is_some();
             if let Some(container) = published.container_ip.filter(|_| rewritten) {
-                packet.path = Path::Forward;
-                packet.to = container;
-                packet.port = published.container_port;
-                packet.goes_out = way_to(facts, container);
+                let goes_out = way_to(facts, container);
+                packet = packet.rewritten(container, published.container_port, goes_out);
             }
             let mut door = door(facts, &packet, interface, address.scope);
             if address.scope == Scope::Loopback {
@@ -355,13 +355,13 @@ fn way_to(facts: &Facts, container: IpAddr) -> Option<String> {
 
 /// Is the container in the network of this address of the host?
 fn is_beside(container: IpAddr, address: &Address) -> bool {
-    crate::firewall::inside(container, address.ip, address.prefix)
+    inside(container, address.ip, address.prefix)
         || (is_of_docker(container) && is_of_docker(address.ip))
 }
 
 /// The network that Docker takes for its first bridge.
 fn is_of_docker(ip: IpAddr) -> bool {
-    crate::firewall::inside(ip, IpAddr::from([172, 17, 0, 0]), 16)
+    inside(ip, IpAddr::from([172, 17, 0, 0]), 16)
 }
 
 fn factor(facts: &Facts, socket: &Socket) -> Option<f64> {
