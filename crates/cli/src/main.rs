@@ -15,14 +15,17 @@
 #![deny(clippy::indexing_slicing)]
 
 mod access;
+mod clock;
 mod commands;
 mod exit;
 mod greeting;
+mod https;
 mod load;
 mod meaning;
 mod own_options;
 mod print;
 mod situation;
+mod state;
 mod tables;
 mod terminal;
 mod tls;

@@ -240,11 +240,15 @@ pub(crate) fn installed(facts: &Facts, cache: &Cache<'_>) -> Installed {
     if cache.process.is_some_and(|process| process.container.is_some()) {
         return unpackaged;
     }
-    let Some(package) = cache.package else { return unpackaged };
-    let Some(order) = order(package.kind) else { return unpackaged };
+    cache.package.and_then(|package| of_package(facts, package)).unwrap_or(unpackaged)
+}
+
+/// The same of a package, whether or not its program runs; none where its versions have no order.
+pub(crate) fn of_package(facts: &Facts, package: &Package) -> Option<Installed> {
+    let order = order(package.kind)?;
     let os = facts.host.os.known().cloned().unwrap_or_default();
     let (distro, release) = distribution(&os.id, &os.version_id);
-    Installed::Packaged { order, distro, release, version: package.version.clone() }
+    Some(Installed::Packaged { order, distro, release, version: package.version.clone() })
 }
 
 /// The names of the table of flaws.
@@ -258,7 +262,8 @@ fn distribution(id: &str, version: &str) -> (String, String) {
         "sles" | "opensuse-leap" | "suse" => ("SUSE".into(), major()),
         "photon" => ("Photon".into(), major()),
         "azurelinux" | "mariner" => ("Azure Linux".into(), major()),
-        "alpine" => ("Alpine".into(), version.into()),
+        // Fixes are told for a branch, `3.22`, of which `3.22.1` is a point release.
+        "alpine" => ("Alpine".into(), version.split('.').take(2).collect::<Vec<_>>().join(".")),
         other => (other.into(), version.into()),
     }
 }

@@ -108,7 +108,7 @@ fn several(
     findings.push(finding);
 }
 
-fn version_words(cache: &Cache<'_>) -> String {
+pub(crate) fn version_words(cache: &Cache<'_>) -> String {
     match (cache.package, &cache.version) {
         (Some(package), _) => format!("{} {}", package.name, package.version),
         (None, Some(version)) => format!("{} {version}", cache.name),

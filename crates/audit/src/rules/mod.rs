@@ -16,6 +16,7 @@ mod caches;
 mod exposure;
 mod flaws;
 mod logs;
+mod news;
 mod next_start;
 mod origin;
 mod others;
@@ -30,7 +31,9 @@ use crate::vulnerabilities::Table;
 
 pub use caches::Cache;
 pub use flaws::{Flaw, flaws};
+pub use news::{News, news};
 pub use running::Running;
+pub use wording::utc;
 
 /// Findings of one report; a host with more caches than that is read in parts.
 const FINDINGS_MAX: usize = 2_000;

@@ -4,7 +4,8 @@
 const LISTED_MAX: usize = 6;
 
 /// `2018-02-26T03:11:00Z` of seconds since 1970.
-pub(crate) fn utc(seconds: i64) -> String {
+#[must_use]
+pub fn utc(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);

@@ -9,6 +9,7 @@
 //! - A condition that is not known never makes a flaw harmless; a version that is not known never
 //!   makes one present.
 
+pub mod refresh;
 mod table;
 
 use std::cmp::Ordering;
@@ -95,7 +96,7 @@ fn by_version(flaw: &Vulnerability, installed: &Installed) -> Status {
         return Status::NotAffected;
     }
     let Installed::Packaged { order, distro, release, version } = installed else {
-        return Status::Vulnerable;
+        return if flaw.undetermined { Status::Unknown } else { Status::Vulnerable };
     };
     let entries = flaw.distributions.iter().filter(|entry| entry.is_for(distro, release));
     let mut worst = None;

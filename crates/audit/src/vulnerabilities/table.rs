@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::refresh::Origin;
 use crate::findings::Severity;
 
 /// What the program ships.
@@ -21,6 +22,9 @@ pub struct Table {
     pub stale_after_days: u32,
     /// Upstream's newest release on that day.
     pub latest_upstream: String,
+    /// Where it was refreshed from; empty for the shipped one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Origin>,
     /// The flaws.
     pub vulnerabilities: Vec<Vulnerability>,
 }
@@ -38,6 +42,9 @@ pub struct Vulnerability {
     pub impact: String,
     /// Upstream's versions that have it.
     pub affected: Vec<Range>,
+    /// Whether nobody has said yet which versions of upstream have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undetermined: bool,
     /// `version`, or `condition` where the version says nothing.
     pub decided_by: String,
     /// Conditions that must all hold for it to be reached.

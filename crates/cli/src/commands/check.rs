@@ -49,7 +49,7 @@ Examples:
   kannuki check --format json --output today.json --baseline yesterday.json";
 
 /// Options about what is looked at.
-fn looking() -> [Arg; 7] {
+pub(super) fn looking() -> [Arg; 7] {
     [
         Arg::new("root")
             .long("root")

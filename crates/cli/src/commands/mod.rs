@@ -7,6 +7,7 @@ mod docs;
 mod explain;
 mod explain_access;
 mod man;
+mod news;
 mod passwd;
 mod report;
 pub(crate) mod serve;
@@ -40,6 +41,7 @@ fn dispatch(matches: &ArgMatches) -> u8 {
         Some(("check", args)) => check::run(args),
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
+        Some(("news", args)) => news::run(args),
         Some(("passwd", args)) => passwd::run(args),
         Some(("explain", args)) => match args.subcommand() {
             Some(("access", args)) => explain_access::run(args),
@@ -67,6 +69,7 @@ pub(crate) fn command() -> Command {
         .subcommand(check::command())
         .subcommand(completion::command())
         .subcommand(man::command())
+        .subcommand(news::command())
         .subcommand(passwd::command())
         .subcommand(explain::command())
         .subcommand(docs::command())

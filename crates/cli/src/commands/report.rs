@@ -4,9 +4,8 @@
 //! the old report or the new one, whole.
 
 use std::{
-    env, fs,
-    io::{self, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    env,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
@@ -23,12 +22,11 @@ use kannuki_audit::{
     vulnerabilities::Table,
 };
 
-use crate::{exit, print};
+use super::news;
+use crate::{exit, print, state};
 
-/// Where a newer table of flaws than the program's own may lie.
-pub(super) const NEWS: &str = "/var/lib/kannuki/vulnerabilities.json";
 /// Largest table of flaws that is read; the one that is shipped has 40 KiB.
-const NEWS_BYTES_MAX: usize = 16 << 20;
+pub(super) const NEWS_BYTES_MAX: usize = 16 << 20;
 /// Columns where nobody told how wide the terminal is.
 const COLUMNS: usize = 100;
 /// The widest that is still read with ease.
@@ -83,8 +81,7 @@ pub(super) fn news_file() -> Arg {
         .long("news")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Table of flaws to use instead of the program's own, if it is there")
-        .default_value(NEWS)
+        .help("Table of flaws to use, if it is newer than the program's own [default: what `kannuki news update` wrote]")
 }
 
 /// Judges the facts and tells.
@@ -150,34 +147,36 @@ pub(super) fn texts(args: &ArgMatches) -> Texts {
 
 /// The table of flaws: the one that was fetched, if it is newer than the one that was shipped.
 pub(super) fn table(args: &ArgMatches) -> Result<Table, String> {
-    let shipped = Table::embedded();
-    let Some(path) = args.get_one::<PathBuf>("news") else { return Ok(shipped) };
-    let bytes = match bounded(path, NEWS_BYTES_MAX) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(NEWS) => {
-            return Ok(shipped);
-        }
-        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
-        Ok(bytes) => bytes,
+    let fetched = match args.get_one::<PathBuf>("news") {
+        Some(path) => Some(read_table(path)?),
+        None => state::places(news::FILE).iter().find_map(|path| remembered(path)),
     };
-    let text = String::from_utf8_lossy(&bytes);
-    let fetched =
-        Table::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(if fetched.data_as_of >= shipped.data_as_of { fetched } else { shipped })
+    let shipped = Table::embedded();
+    Ok(fetched.filter(|fetched| fetched.data_as_of >= shipped.data_as_of).unwrap_or(shipped))
 }
 
-fn bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    fs::File::open(path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() > bytes_max {
-        return Err(io::Error::other(format!("is larger than {bytes_max} bytes")));
+fn read_table(path: &Path) -> Result<Table, String> {
+    let bytes = state::read(path, NEWS_BYTES_MAX)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Table::from_json(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What `news update` left. Nothing needs it: one that cannot be used is told and left alone.
+fn remembered(path: &Path) -> Option<Table> {
+    if matches!(path.try_exists(), Ok(false) | Err(_)) {
+        return None;
     }
-    Ok(bytes)
+    let told = |message: String| {
+        let message = printable(&message);
+        print::stderr(&format!("warning: {message}; the program's own table is used\n"));
+    };
+    read_table(path).map_err(told).ok()
 }
 
 fn compare(path: &Path, report: &Report) -> Result<Changes, String> {
     let name = path.display();
-    let bytes = bounded(path, BASELINE_BYTES_MAX)
+    let bytes = state::read(path, BASELINE_BYTES_MAX)
         .map_err(|error| format!("cannot read {name}: {error}"))?;
     let old = baseline::read(&bytes).map_err(|error| format!("{name} {error}"))?;
     Ok(baseline::compare(&old, report))
@@ -194,23 +193,6 @@ fn columns() -> usize {
 
 /// Writes beside the file and moves it into place.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
-    let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
-    let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error| {
-        // What could not be finished is taken away; there is nobody to tell if that fails too.
-        let _ = fs::remove_file(&beside);
-        failed(error)
-    })
+    state::replace(path, text, 0o600)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
