@@ -148,15 +148,11 @@ fn only_tls_and_only_whom_is_trusted() {
     assert!(!state.path().join("news.json").exists());
 }
 
-/// A held table, and what each liar leaves of it.
-#[test]
-fn a_lying_server_changes_nothing() {
-    let state = tempfile::tempdir().unwrap();
-    let output = update(&Server::start(honest), state.path());
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let held = fs::read(state.path().join("news.json")).unwrap();
-    type Liar = fn(&Asked, &str) -> Reply;
-    let liars: [(&str, Liar, &str); 11] = [
+type Liar = fn(&Asked, &str) -> Reply;
+
+/// What is wrong, who does it, and what the error says.
+fn liars() -> [(&'static str, Liar, &'static str); 11] {
+    [
         ("no JSON", |_, _| Reply::json("<html>"), "is not what OSV answers"),
         ("an error", |_, _| Reply::status("500 Oops"), "status 500"),
         ("too few lists", |_, _| Reply::json("{\"results\":[]}"), "answers 0 questions"),
@@ -217,8 +213,17 @@ fn a_lying_server_changes_nothing() {
             },
             "go on after 10 pages",
         ),
-    ];
-    for (what, liar, told) in liars {
+    ]
+}
+
+/// A held table, and what each liar leaves of it.
+#[test]
+fn a_lying_server_changes_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let output = update(&Server::start(honest), state.path());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let held = fs::read(state.path().join("news.json")).unwrap();
+    for (what, liar, told) in liars() {
         let output = update(&Server::start(liar), state.path());
         assert_eq!(output.status.code(), Some(3), "{what}");
         assert!(stderr(&output).contains(told), "{what}: {}", stderr(&output));

@@ -81,7 +81,7 @@ pub(super) fn news_file() -> Arg {
         .long("news")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("Table of flaws to use, if it is newer than the program's own [default: what `kannuki news update` wrote]")
+        .help("Table of flaws to use if newer than the own one [default: what `news update` wrote]")
 }
 
 /// Judges the facts and tells.
