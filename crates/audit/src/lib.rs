@@ -15,5 +15,7 @@ pub mod output;
 pub mod provider_row;
 pub mod rules;
 pub mod texts;
+pub mod traces;
+pub mod triage;
 pub mod versions;
 pub mod vulnerabilities;

@@ -28,6 +28,7 @@ mod run;
 mod sockets;
 mod starts;
 mod talk;
+pub mod traces;
 mod usage;
 
 use std::{cell::RefCell, io, path::PathBuf, time::Duration};
@@ -43,6 +44,9 @@ use root::{Part, Root, lossy};
 /// Longest configuration file that is read, in bytes. Real ones have a few hundred; a log or a
 /// device given by mistake must not fill the memory.
 const CONFIG_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest wait for a command that reads every file of a few packages.
+const LONG_RUN_MAX: Duration = Duration::from_secs(60);
 
 /// What to look at, and how closely.
 #[derive(Clone, Debug)]
@@ -172,6 +176,14 @@ impl View {
             return Seen::unseen(Why::NotRunning, "commands are run on the running host only");
         }
         run::run(words, &mut self.runs.borrow_mut())
+    }
+
+    /// Runs a command that may take longer, and whose output counts whatever its exit code.
+    fn run_any(&self, words: &[&str]) -> Seen<String> {
+        if !self.host {
+            return Seen::unseen(Why::NotRunning, "commands are run on the running host only");
+        }
+        run::run_within(words, LONG_RUN_MAX, true, &mut self.runs.borrow_mut())
     }
 
     /// A small text of `/proc` or `/sys`, without the line end.

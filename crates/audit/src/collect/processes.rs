@@ -30,9 +30,9 @@ pub(super) struct Table {
 }
 
 #[derive(Debug)]
-struct Row {
-    pid: u32,
-    stat: process::Stat,
+pub(super) struct Row {
+    pub(super) pid: u32,
+    pub(super) stat: process::Stat,
     net_namespace: Seen<u64>,
 }
 
@@ -48,6 +48,11 @@ impl Table {
             }
         }
         found
+    }
+
+    /// All of them, by id.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     fn row(&self, pid: u32) -> Option<&Row> {
@@ -120,7 +125,7 @@ pub(super) fn collect(
 }
 
 /// Notes in each socket who holds it; answers the processes that hold one that listens.
-fn join(view: &View, table: &Table, sockets: &mut [Socket]) -> HashSet<u32> {
+pub(super) fn join(view: &View, table: &Table, sockets: &mut [Socket]) -> HashSet<u32> {
     let inodes: HashSet<u64> =
         sockets.iter().map(|s| s.inode).filter(|inode| *inode != 0).collect();
     let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
@@ -214,7 +219,7 @@ fn environment_names(view: &View, pid: u32, name: &str) -> Seen<Vec<String>> {
 }
 
 /// Words that end in NUL.
-fn words(view: &View, path: &str) -> Seen<Vec<String>> {
+pub(super) fn words(view: &View, path: &str) -> Seen<Vec<String>> {
     view.root.read(path, Part::Head, ARGV_BYTES_MAX).map(|file| {
         let bytes = file.bytes.strip_suffix(b"\0").unwrap_or(&file.bytes);
         let words = bytes.split(|b| *b == 0).map(|word| lossy(word.to_vec()));
@@ -222,7 +227,7 @@ fn words(view: &View, path: &str) -> Seen<Vec<String>> {
     })
 }
 
-fn started(view: &View, row: &Row, host: &Host) -> Seen<i64> {
+pub(super) fn started(view: &View, row: &Row, host: &Host) -> Seen<i64> {
     let booted = match &host.booted {
         Seen::Known(booted) => *booted,
         Seen::Unseen(unseen) => return Seen::Unseen(unseen.clone()),

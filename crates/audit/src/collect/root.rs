@@ -150,7 +150,8 @@ impl Root {
         self.read(path, Part::Whole, bytes_max).map(|file| lossy(file.bytes))
     }
 
-    fn try_read(&self, path: &str, part: Part, bytes_max: usize) -> io::Result<ReadFile> {
+    /// Opens a regular file for reading: for what is longer than memory should hold.
+    pub(super) fn open_file(&self, path: &str) -> io::Result<(std::fs::File, Stat)> {
         // First a descriptor that cannot touch the file itself: opening a device has effects.
         let place = self.resolve(path, OFlags::PATH, true)?;
         let stat = fs::fstat(&place)?;
@@ -158,11 +159,22 @@ impl Root {
             return Err(io::Error::other(NOT_REGULAR));
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mut file = std::fs::File::from(self.resolve(path, flags, true)?);
+        let file = std::fs::File::from(self.resolve(path, flags, true)?);
         let now = fs::fstat(&file)?;
         if now.st_ino != stat.st_ino || now.st_dev != stat.st_dev {
             return Err(io::Error::other(NOT_REGULAR));
         }
+        Ok((file, stat))
+    }
+
+    /// Owner, permissions and times of a name itself: of a link, not of what it leads to.
+    pub(super) fn own_stat(&self, path: &str) -> Option<Stat> {
+        let place = self.resolve(path, OFlags::PATH, false).ok()?;
+        fs::fstat(&place).ok()
+    }
+
+    fn try_read(&self, path: &str, part: Part, bytes_max: usize) -> io::Result<ReadFile> {
+        let (mut file, stat) = self.open_file(path)?;
         let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut whole = size <= bound;

@@ -27,8 +27,19 @@ const FOLDERS: [&str; 6] =
 
 /// Runs a command; its result is also noted in `runs`.
 pub(super) fn run(words: &[&str], runs: &mut Vec<CommandRun>) -> Seen<String> {
+    run_within(words, WAIT_MAX, false, runs)
+}
+
+/// The same with a bound of its own. `any_end`: what it printed counts with any exit code, as of
+/// programs that end with another one than 0 where they find a difference.
+pub(super) fn run_within(
+    words: &[&str],
+    wait_max: Duration,
+    any_end: bool,
+    runs: &mut Vec<CommandRun>,
+) -> Seen<String> {
     let (outcome, seen) = match words.split_first() {
-        Some((program, arguments)) => run_program(program, arguments),
+        Some((program, arguments)) => run_program(program, arguments, wait_max, any_end),
         None => return Seen::unseen(Why::Absent, "no command"),
     };
     let argv = words.iter().map(|word| (*word).to_owned()).collect();
@@ -36,7 +47,12 @@ pub(super) fn run(words: &[&str], runs: &mut Vec<CommandRun>) -> Seen<String> {
     seen
 }
 
-fn run_program(name: &str, arguments: &[&str]) -> (String, Seen<String>) {
+fn run_program(
+    name: &str,
+    arguments: &[&str],
+    wait_max: Duration,
+    any_end: bool,
+) -> (String, Seen<String>) {
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|p| p.is_file());
     let Some(path) = found else {
         let detail = format!("{name} is not installed");
@@ -54,12 +70,12 @@ fn run_program(name: &str, arguments: &[&str]) -> (String, Seen<String>) {
     };
     let output = child.stdout.take().map(|pipe| reader(pipe, OUTPUT_BYTES_MAX));
     let complaint = child.stderr.take().map(|pipe| reader(pipe, COMPLAINT_BYTES_MAX));
-    let taken = output.and_then(|output| output.recv_timeout(WAIT_MAX).ok());
+    let taken = output.and_then(|output| output.recv_timeout(wait_max).ok());
     let Some((bytes, whole)) = taken else {
         // It may have ended by itself; then there is nothing to end.
         let _ = child.kill();
         let _ = child.wait();
-        let detail = format!("{name} did not end within {} s", WAIT_MAX.as_secs());
+        let detail = format!("{name} did not end within {} s", wait_max.as_secs());
         return ("timed out".to_owned(), Seen::unseen(Why::TimedOut, detail));
     };
     if !whole {
@@ -69,7 +85,9 @@ fn run_program(name: &str, arguments: &[&str]) -> (String, Seen<String>) {
     let complaint = complaint.and_then(|pipe| pipe.recv_timeout(WAIT_MAX).ok());
     let complaint = lossy(complaint.map(|(bytes, _)| bytes).unwrap_or_default());
     let complaint = printable(complaint.lines().next().unwrap_or_default());
-    judge(name, bytes, whole, ended.ok().and_then(|status| status.code()), &complaint)
+    let code = ended.ok().and_then(|status| status.code());
+    let code = if any_end && !bytes.is_empty() { code.map(|_| 0) } else { code };
+    judge(name, bytes, whole, code, &complaint)
 }
 
 fn judge(

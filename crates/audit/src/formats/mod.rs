@@ -12,6 +12,8 @@
 //! | [`container`] | engines' records, compose files, published ports |
 //! | [`known`] | names of programs that speak memcached's protocol |
 //! | [`dpkg`], [`apk`], [`rpm`], [`pacman`] | package databases and logs |
+//! | [`logins`] | records of log-ins; lines of sshd, sudo and su |
+//! | [`base64`] | keys, fingerprints, mail |
 //! | [`time`] | dates in logs, time zones |
 //! | [`reference`] | settings of programs that use a cache |
 //!
@@ -19,10 +21,12 @@
 //! be understood is left out or said, never guessed.
 
 pub(crate) mod apk;
+pub(crate) mod base64;
 pub(crate) mod container;
 pub(crate) mod dpkg;
 pub(crate) mod ini;
 pub(crate) mod known;
+pub(crate) mod logins;
 pub(crate) mod net_address;
 pub(crate) mod net_table;
 pub(crate) mod pacman;

@@ -38,6 +38,28 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
+/// A time as `2018-02-27T21:00:00`, by a clock that is so many seconds east of UTC.
+pub(crate) fn text(at: i64, offset_s: i32) -> String {
+    let local = at.saturating_add(i64::from(offset_s));
+    let (day, second) = (local.div_euclid(DAY_S), local.rem_euclid(DAY_S));
+    let (year, month, day) = date(day);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
+}
+
+/// The date of the Gregorian calendar so many days after 1970-01-01.
+fn date(day: i64) -> (i64, i64, i64) {
+    // Eras of 400 years that begin in March, as in [`days`].
+    let day = day.saturating_add(719_468);
+    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let of_era_year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * of_era_year + of_era_year / 4 - of_era_year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = of_era_year + era * 400 + i64::from(month <= 2);
+    (year, month, of_year - (153 * shifted + 2) / 5 + 1)
+}
+
 /// Seconds east of UTC.
 fn offset(text: &str) -> Option<i32> {
     if text.starts_with('Z') {
@@ -183,6 +205,15 @@ mod tests {
             ["", "2018-13-01 00:00:00", "x018-01-01 00:00:00", "2018-01-01", "2018-01-01 3:1"]
         {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_written_is_the_time_read() {
+        assert_eq!(text(1_519_732_800, 32_400), "2018-02-27T21:00:00");
+        for at in (-1..40_000).map(|n| n * 863_989) {
+            let read = if at < 0 { None } else { read(&text(at, 0)).map(|(at, _)| at) };
+            assert_eq!(read, (at >= 0).then_some(at));
         }
     }
 

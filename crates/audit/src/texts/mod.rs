@@ -45,10 +45,16 @@ impl Lang {
         }
     }
 
-    fn source(self) -> &'static str {
+    fn sources(self) -> [&'static str; 2] {
         match self {
-            Self::En => include_str!("../../data/texts/en.toml"),
-            Self::Ja => include_str!("../../data/texts/ja.toml"),
+            Self::En => [
+                include_str!("../../data/texts/en.toml"),
+                include_str!("../../data/texts/triage-en.toml"),
+            ],
+            Self::Ja => [
+                include_str!("../../data/texts/ja.toml"),
+                include_str!("../../data/texts/triage-ja.toml"),
+            ],
         }
     }
 }
@@ -64,12 +70,14 @@ impl Texts {
     /// The texts of `lang`.
     #[must_use]
     pub fn of(lang: Lang) -> Self {
-        let groups: BTreeMap<String, BTreeMap<String, String>> =
-            toml::from_str(lang.source()).unwrap_or_default();
         let mut texts = BTreeMap::new();
-        for (group, members) in groups {
-            for (name, text) in members {
-                texts.insert(format!("{group}.{name}"), text);
+        for source in lang.sources() {
+            let groups: BTreeMap<String, BTreeMap<String, String>> =
+                toml::from_str(source).unwrap_or_default();
+            for (group, members) in groups {
+                for (name, text) in members {
+                    texts.insert(format!("{group}.{name}"), text);
+                }
             }
         }
         Self { lang, texts }
@@ -183,7 +191,9 @@ mod tests {
                 }
                 let source = std::fs::read_to_string(&path).unwrap();
                 for quoted in source.split('"').skip(1).step_by(2) {
-                    let is_key = ["label.", "news.", "text."].iter().any(|g| quoted.starts_with(g));
+                    let groups = ["label.", "news.", "text.", "sign.", "triage."];
+                    let is_file = quoted.ends_with(".json");
+                    let is_key = !is_file && groups.iter().any(|g| quoted.starts_with(g));
                     let plain = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';
                     if is_key && quoted.len() > 6 && quoted.chars().all(plain) {
                         if quoted.ends_with(['.', '-']) {

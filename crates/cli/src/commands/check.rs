@@ -18,7 +18,7 @@ use kannuki_audit::{
     provider_row::{self, Match, REPORT_BYTES_MAX},
 };
 
-use super::report;
+use super::telling;
 use crate::{exit, print};
 
 /// Longest window between two looks at the counters, in seconds: a day.
@@ -32,7 +32,7 @@ pub(crate) fn command() -> Command {
     Command::new("check")
         .about("Look what caches are open on this host, who uses them and how they came")
         .args(looking())
-        .args(report::telling())
+        .args(telling::telling())
         .after_help(format!("{EXAMPLES}\n\n{}", exit::FINDINGS_TABLE))
 }
 
@@ -95,7 +95,7 @@ pub(super) fn looking() -> [Arg; 7] {
 /// Looks, or reads, and prints.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
     match facts(args) {
-        Ok(facts) => report::tell(args, &facts),
+        Ok(facts) => telling::tell(args, &facts),
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));
             exit::INCOMPLETE
@@ -189,7 +189,7 @@ fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Reads saved facts; `None` = there is no such file.
-fn read(path: &Path) -> Result<Option<Facts>, String> {
+pub(super) fn read(path: &Path) -> Result<Option<Facts>, String> {
     let name = path.display();
     match read_bounded(path, FACTS_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -9,8 +9,9 @@ mod explain_access;
 mod man;
 mod news;
 mod passwd;
-mod report;
 pub(crate) mod serve;
+mod telling;
+mod triage;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -39,6 +40,7 @@ pub(crate) fn run(words: Vec<OsString>) -> u8 {
 fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
         Some(("check", args)) => check::run(args),
+        Some(("triage", args)) => triage::run(args),
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
         Some(("news", args)) => news::run(args),
@@ -67,6 +69,7 @@ pub(crate) fn command() -> Command {
         .subcommand(serve_command())
         .subcommand(config_command())
         .subcommand(check::command())
+        .subcommand(triage::command())
         .subcommand(completion::command())
         .subcommand(man::command())
         .subcommand(news::command())
@@ -83,6 +86,7 @@ Examples:
   kannuki config show -m 1024 -o modern             what would count, and why
   kannuki passwd /etc/kannuki/users app             a user for -Y and -S
   kannuki check                                     what is open on this host
+  kannuki triage                                    whether anybody got in
   kannuki explain idle-timeout";
 
 fn serve_command() -> Command {

@@ -182,7 +182,7 @@ fn compare(path: &Path, report: &Report) -> Result<Changes, String> {
     Ok(baseline::compare(&old, report))
 }
 
-fn columns() -> usize {
+pub(super) fn columns() -> usize {
     let stdout = io::stdout();
     let told = rustix::termios::tcgetwinsize(&stdout).map(|size| usize::from(size.ws_col));
     match told {

