@@ -22,7 +22,7 @@ use kannuki_audit::{
     },
 };
 
-use super::{check, report};
+use super::{check, telling};
 use crate::{
     clock, exit,
     https::{Https, HttpsError},
@@ -46,7 +46,7 @@ pub(crate) fn command() -> Command {
     Command::new("news")
         .about("What is known about the cache software of this host")
         .args(check::looking().into_iter().filter(|arg| arg.get_id() != "from-report"))
-        .args([report::language(), report::news_file()])
+        .args([telling::language(), telling::news_file()])
         .after_help(EXAMPLES)
         .args_conflicts_with_subcommands(true)
         .subcommand(update_command())
@@ -90,7 +90,7 @@ fn update_command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Folder for the table [default: /var/lib/kannuki-check, or the user's own]"),
         )
-        .arg(report::language())
+        .arg(telling::language())
         .after_help(UPDATE_HELP)
 }
 
@@ -117,8 +117,8 @@ pub(crate) fn run(args: &ArgMatches) -> u8 {
 }
 
 fn show(args: &ArgMatches) -> Result<u8, String> {
-    let texts = report::texts(args);
-    let table = report::table(args)?;
+    let texts = telling::texts(args);
+    let table = telling::table(args)?;
     let facts = check::facts(args)?;
     let host = facts.host.name.known().map_or("?", String::as_str);
     let mut out = texts.fill("news.heading", &[("host", &quoted(host))]) + "\n";
@@ -157,7 +157,7 @@ fn lines(out: &mut String, texts: &Texts, flaws: &[rules::Flaw<'_>]) {
 }
 
 fn update(args: &ArgMatches) -> Result<u8, String> {
-    let texts = report::texts(args);
+    let texts = telling::texts(args);
     let folder = args.get_one::<PathBuf>("state").cloned().or_else(state::folder);
     let folder = folder.ok_or("no folder to write to: HOME is not set; name one with --state")?;
     let path = folder.join(FILE);
@@ -184,7 +184,7 @@ fn update(args: &ArgMatches) -> Result<u8, String> {
 /// What is held: the file, or the shipped table where there is none or a broken one.
 fn held(path: &Path) -> Result<Table, String> {
     let shipped = Table::embedded();
-    let bytes = match state::read(path, report::NEWS_BYTES_MAX) {
+    let bytes = match state::read(path, telling::NEWS_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(shipped),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
