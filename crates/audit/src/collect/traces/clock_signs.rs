@@ -7,15 +7,15 @@ use crate::facts::{Seen, Why};
 const SETTLED: [&str; 6] = [
     "/var/log/installer/syslog",
     "/root/anaconda-ks.cfg",
-    "/etc/machine-id",
     "/etc/ssh/ssh_host_rsa_key.pub",
+    "/etc/machine-id",
     "/etc/hostname",
     "/etc/fstab",
 ];
 
 pub(super) fn installed_at(view: &View) -> Seen<i64> {
-    let times = SETTLED.iter().filter_map(|path| view.root.stat(path)).map(|stat| stat.st_mtime);
-    match times.max() {
+    let mut times = SETTLED.iter().filter_map(|path| view.root.stat(path).map(|s| s.st_mtime));
+    match times.next() {
         Some(at) => Seen::Known(at),
         None => Seen::unseen(Why::Absent, "no file tells when the system was installed"),
     }
