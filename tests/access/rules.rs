@@ -103,6 +103,31 @@ fn no_text_or_meta_form_touches_a_forbidden_key() {
     assert_eq!(refused(&mut house.free(), "rule-denied"), LINES.len() as u64, "each counts once");
 }
 
+/// Reading changes nothing, and deleting leaves the item as it was or takes it away: it never writes.
+#[test]
+fn a_right_alone_does_only_what_its_name_says() {
+    for (right, may_vanish) in [("read", false), ("delete", true)] {
+        let own = OWN_KEYS.replace("\"read\", \"write\", \"delete\"", &format!("{right:?}"));
+        let house =
+            House::start(&format!("{own}[[rule]]\nnetwork = \"127.0.0.2\"\ndeny = [\"all\"]\n"));
+        let (mut free, mut bound) = (house.free(), house.bound());
+        let forms = LINES.iter().map(|(template, _)| about(template, ("a:1", "YTox")));
+        let writing = ["md a:1 x", "md a:1 x T30 F5", "md a:1 I E9", "mg a:1 E9 N30 v"];
+        for request in forms.chain(writing.map(str::to_owned)) {
+            assert_eq!(free.ask("ms a:1 1 F3 T900 E77\r\n7\r\n"), "HD");
+            answer(&mut bound, &request);
+            let left = answer(&mut free, "mg a:1 v f c");
+            let is_gone = left == "EN";
+            assert!(
+                left == "VA 1 f3 c77\r\n7" || (is_gone && may_vanish),
+                "{right}: {request}: {left}"
+            );
+            let lifetime = answer(&mut free, "mg a:1 t");
+            assert!(is_gone || lifetime.starts_with("HD t8") || lifetime == "HD t900", "{request}");
+        }
+    }
+}
+
 #[test]
 fn no_binary_form_touches_a_forbidden_key() {
     const NOOP: u8 = 0x0a;

@@ -33,7 +33,7 @@ fn a_reload_admits_the_new_and_ends_the_removed() {
     let mut moved = user(&server, "moved before");
 
     users.write("app:secret\nbroken\n");
-    reload(&server, "the old users stay", 1);
+    reload(&server, "the old settings, users and certificates stay", 1);
     assert!(server.stderr().contains("line 2: is not `name:password`"), "{}", server.stderr());
     assert_eq!(old.ask("mn\r\n"), "MN", "a bad file changes nothing");
     user(&server, "old gone");

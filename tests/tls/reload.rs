@@ -6,7 +6,7 @@ use std::time::Duration;
 use kannuki_tests::clock;
 use rustix::process::Signal;
 
-use super::bed::{Bed, write};
+use super::bed::{Bed, When, write};
 use super::client::{Client, config};
 
 /// Connections that work while certificates change.
@@ -62,6 +62,60 @@ fn a_reload_under_load_drops_nobody_and_changes_new_connections() {
     assert_eq!(bed.counter("ssl_handshake_errors"), 0);
 }
 
+/// What a client is asked for is part of what a reload changes, like the certificates.
+#[test]
+fn another_ssl_verify_mode_counts_for_new_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let config_path = folder.path().join("kannuki.toml");
+    std::fs::write(&config_path, "ssl-verify-mode = 0\n").unwrap();
+    let bed = Bed::start_with("", &["--config", config_path.to_str().unwrap()], When::Now);
+    let mut nameless = Client::of(&bed);
+    assert!(nameless.ask("version\r\n").starts_with("VERSION "));
+    let known = config(&bed.authority, Some(&bed.authority.sign("app", When::Now)));
+    for (mode, admits) in [(2, false), (0, true), (2, false)] {
+        std::fs::write(&config_path, format!("ssl-verify-mode = {mode}\n")).unwrap();
+        bed.server.signal(Signal::HUP);
+        let applied = clock::until(Duration::from_secs(10), || {
+            let answer = Client::of(&bed).try_ask("version\r\n");
+            (answer.is_ok() == admits).then_some(())
+        });
+        assert!(applied.is_some(), "mode {mode}: {}", bed.server.stderr());
+        let mut known = Client::open(bed.server.port(), &known);
+        assert!(known.ask("version\r\n").starts_with("VERSION "), "mode {mode}");
+    }
+    assert!(nameless.ask("version\r\n").starts_with("VERSION "), "who is in stays");
+}
+
+/// Users, rules and certificates change together: a broken certificate keeps the old users too, and
+/// the log does not say that anything was reloaded.
+#[test]
+fn a_reload_is_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    write(&users, "app:before\n");
+    let bed = Bed::start_with("", &["-vv", "-Y", users.to_str().unwrap()], When::Now);
+    let log_in = |password: &str| {
+        let token = format!("app {password}");
+        Client::of(&bed).ask(&format!("set a 0 0 {}\r\n{token}\r\n", token.len()))
+    };
+    write(&users, "app:after\n");
+    let chain = std::fs::read_to_string(bed.path("chain.pem")).unwrap();
+    write(&bed.path("chain.pem"), "nonsense");
+    bed.server.signal(Signal::HUP);
+    let said = |words: &str| {
+        let said = || bed.server.stderr().contains(words).then_some(());
+        clock::until(Duration::from_secs(10), said)
+            .unwrap_or_else(|| panic!("never said: {words}"));
+    };
+    said("reload failed: the old settings, users and certificates stay in force");
+    assert_eq!(log_in("before"), "STORED");
+    assert!(!bed.server.stderr().contains("read the users again"), "{}", bed.server.stderr());
+    write(&bed.path("chain.pem"), &chain);
+    bed.server.signal(Signal::HUP);
+    said("read the users again");
+    assert_eq!(log_in("after"), "STORED");
+}
+
 #[test]
 fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
     let bed = Bed::start("");
@@ -77,7 +131,7 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
     assert!(line.starts_with("Error loading the certificate chain: "), "{line}");
     write(&bed.path("chain.pem"), &chain);
     let key = std::fs::read_to_string(bed.path("key.pem")).unwrap();
-    write(&bed.path("key.pem"), &bed.authority.sign("other", super::bed::When::Now).key_pem);
+    write(&bed.path("key.pem"), &bed.authority.sign("other", When::Now).key_pem);
     let line = admin.ask("refresh_certs\r\n");
     assert!(line.starts_with("Error validating the certificate: "), "{line}");
     write(&bed.path("key.pem"), &key);
@@ -89,7 +143,7 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
         (bed.counter("kannuki_tls_failed_refreshes") == 4).then_some(())
     });
     assert!(counted.is_some(), "each is counted, that of SIGHUP too");
-    assert!(bed.server.stderr().contains("the old certificates stay in force"));
+    assert!(bed.server.stderr().contains("the old settings, users and certificates stay in force"));
     let mut client = Client::of(&bed);
     assert!(client.ask("version\r\n").starts_with("VERSION "));
     assert_eq!(client.shown(), before);

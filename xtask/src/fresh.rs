@@ -103,6 +103,7 @@ mount --bind \"$1\" \"$1\"
 mount --bind -o ro \"$2\" \"$1/opt/rust\"
 mount --rbind /dev \"$1/dev\"
 mount -t proc proc \"$1/proc\"
+mount --rbind /sys \"$1/sys\"
 ip link set lo up
 export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec chroot \"$1\" /bin/sh -eu -c 'cd /srv/kannuki; . /srv/commands'

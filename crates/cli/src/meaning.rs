@@ -359,8 +359,13 @@ mod tests {
         );
         let (tcp, udp) = config.listens.split_at(4);
         let checks: Vec<_> = tcp.iter().map(|listen| listen.tls).collect();
-        use kannuki_server::config::ClientCheck::{None as Not, Request, Require};
-        assert_eq!(checks, [Some(Request), None, Some(Not), Some(Require)]);
+        use kannuki_server::config::{
+            ClientCheck,
+            ListenerCheck::{Configured, Own},
+        };
+        let (none, required) = (Own(ClientCheck::None), Own(ClientCheck::Require));
+        assert_eq!(checks, [Some(Configured), None, Some(none), Some(required)]);
+        assert_eq!(config.tls.as_ref().map(|tls| tls.clients), Some(ClientCheck::Request));
         assert!(udp.iter().all(|listen| listen.tls.is_none()));
         let tls = config.tls.unwrap();
         assert_eq!((tls.chain, tls.key), (PathBuf::from("/start/c.pem"), None));

@@ -6,7 +6,7 @@ use kannuki_audit::memcached_options::{
     OptionError, Settings, listen::ListenTls, problem::EXIT_USAGE, table::tls,
 };
 use kannuki_server::{
-    config::{ClientCheck, TlsConfig},
+    config::{ClientCheck, ListenerCheck, TlsConfig},
     tls::{Ciphers, KeyFormat, MinVersion, RECORD_BYTES_MAX},
 };
 
@@ -45,15 +45,15 @@ pub(crate) fn config(
 }
 
 /// How a listener speaks TLS; `None` = in clear.
-pub(crate) fn of_listener(settings: &Settings, said: Option<ListenTls>) -> Option<ClientCheck> {
+pub(crate) fn of_listener(settings: &Settings, said: Option<ListenTls>) -> Option<ListenerCheck> {
     if !settings.switch(&tls::ENABLE_SSL) {
         return None;
     }
     match said {
-        None => Some(client_check(settings)),
+        None => Some(ListenerCheck::Configured),
         Some(ListenTls::Off) => None,
-        Some(ListenTls::Basic) => Some(ClientCheck::None),
-        Some(ListenTls::Mutual) => Some(ClientCheck::Require),
+        Some(ListenTls::Basic) => Some(ListenerCheck::Own(ClientCheck::None)),
+        Some(ListenTls::Mutual) => Some(ListenerCheck::Own(ClientCheck::Require)),
     }
 }
 

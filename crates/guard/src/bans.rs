@@ -13,7 +13,7 @@
 //! - `now` is an argument, in seconds that never go back.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::{AddressClass, Peer};
 
@@ -37,10 +37,13 @@ pub struct BanPolicy {
 /// Where log-ins come from, as far as bans tell sources apart.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Source {
-    /// One IPv4 address.
+    /// One IPv4 address, also one inside an IPv6 address of a translation or tunnel.
     V4(u32),
-    /// One IPv6 network of 64 bits.
+    /// One IPv6 network of 64 bits of the internet.
     V6(u64),
+    /// One IPv6 address of a private network or a local translator: neighbours share the 64 bits
+    /// before it.
+    V6Alone(u128),
     /// One user of this host.
     Uid(u32),
 }
@@ -52,11 +55,33 @@ impl Source {
         match (peer.address(), peer.owner()) {
             (Some(address), _) if AddressClass::of(address) == AddressClass::Loopback => None,
             (Some(IpAddr::V4(address)), _) => Some(Self::V4(address.to_bits())),
-            (Some(IpAddr::V6(address)), _) => {
-                // The upper half fits.
-                u64::try_from(address.to_bits() >> V6_CUSTOMER_BITS).ok().map(Self::V6)
-            }
+            (Some(IpAddr::V6(address)), _) => Self::of_v6(address),
             (None, owner) => owner.map(|owner| Self::Uid(owner.uid)),
+        }
+    }
+
+    /// Everybody behind one translator, and everybody of one private network, has the same 64 bits:
+    /// one guesser among them must not shut the others out.
+    ///
+    /// Only an IPv4 address by which replies find their way counts as the source: one that whoever
+    /// has the network may choose (ISATAP) would be 2^32 sources, or somebody else's.
+    fn of_v6(address: Ipv6Addr) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = address.segments();
+        let inner = |high: u16, low: u16| Some(Self::V4(u32::from(high) << 16 | u32::from(low)));
+        match [a, b, c, d, e, f] {
+            // NAT64 with the well-known prefix (RFC 6052).
+            [0x64, 0xff9b, 0, 0, 0, 0] => inner(g, h),
+            // NAT64 with the local-use one (RFC 8215): where the address is inside, its owner knows.
+            [0x64, 0xff9b, 1, ..] => Some(Self::V6Alone(address.to_bits())),
+            // 6to4 (RFC 3056).
+            [0x2002, high, low, ..] => inner(high, low),
+            // Teredo (RFC 4380), with every bit turned.
+            [0x2001, 0, ..] => inner(!g, !h),
+            _ if AddressClass::of(address.into()) == AddressClass::Private => {
+                Some(Self::V6Alone(address.to_bits()))
+            }
+            // The upper half fits.
+            _ => u64::try_from(address.to_bits() >> V6_CUSTOMER_BITS).ok().map(Self::V6),
         }
     }
 }
@@ -192,6 +217,21 @@ mod tests {
         assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:0:0:2"));
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        for [one, neighbour] in [
+            ["64:ff9b::203.0.113.7", "64:ff9b::203.0.113.8"],
+            ["64:ff9b:1::203.0.113.7", "64:ff9b:1::203.0.113.8"],
+            ["2002:cb00:7107::1", "2002:cb00:7108::1"],
+            ["fe80::1", "fe80::2"],
+            ["fd00::1", "fd00::2"],
+        ] {
+            assert_ne!(source(one), source(neighbour), "{one} shuts {neighbour} out");
+        }
+        assert_eq!(source("64:ff9b::203.0.113.7"), source("203.0.113.7"));
+        assert_eq!(source("2002:cb00:7107::1"), source("2002:cb00:7107:ffff::2"));
+        // Whoever has the network chooses what follows: still one source, and nobody else's.
+        let chosen = source("2001:db8:1:2:0:5efe:cb00:7107");
+        assert_eq!(chosen, source("2001:db8:1:2:200:5efe:808:808"));
+        assert_eq!(chosen, Some(Source::V6(0x2001_0db8_0001_0002)));
         let unix = Source::of(&Peer::unix(Owner { uid: 1000, gid: 5 }));
         assert_eq!(unix, Some(Source::Uid(1000)));
     }

@@ -230,7 +230,7 @@ impl Acceptor {
         let at = Some(gate.address.clone());
         let registered = place.register(Facts::new(descriptor, address, at, State::Read, now));
         let dialect = gate.open.dialect;
-        let endpoint = match gate.open.tls.map(|clients| self.instance.endpoint(clients)) {
+        let endpoint = match gate.open.tls.map(|asked| self.instance.endpoint(asked)) {
             // Never in clear where TLS was meant.
             Some(None) => return tracing::error!("a listener has lost its TLS; connection closed"),
             Some(endpoint) => endpoint,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use kannuki_guard::{ListenerId, NetworkList, Policy};
 pub use kannuki_protocol::Dialect;
 
-pub use crate::tls::{ClientCheck, TlsConfig};
+pub use crate::tls::{ClientCheck, ListenerCheck, TlsConfig};
 
 use crate::{auth::Format, log::LogConfig};
 
@@ -120,7 +120,7 @@ pub struct Listen {
     pub dialect: Dialect,
     /// Its connections speak TLS, and are asked so for a certificate; `None` = in clear. Where
     /// [`Config::tls`] is not set, nothing else works.
-    pub tls: Option<ClientCheck>,
+    pub tls: Option<ListenerCheck>,
     /// Skip silently if the host has no such address: the default `::1` on a host without IPv6.
     pub optional: bool,
     /// Under which its own terms stand in the policy, if it has any.

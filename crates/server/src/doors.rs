@@ -22,7 +22,7 @@ use kannuki_sys::{
 use crate::{
     StartError,
     config::{Config, Listen, Transport, UnixListen},
-    tls::ClientCheck,
+    tls::ListenerCheck,
 };
 
 /// All open sockets of a server.
@@ -44,7 +44,7 @@ pub(crate) struct Open<S> {
     /// Under which its own terms stand in the policy.
     pub id: ListenerId,
     /// Its connections speak TLS, and are asked so for a certificate; `None` = in clear.
-    pub tls: Option<ClientCheck>,
+    pub tls: Option<ListenerCheck>,
 }
 
 impl Doors {
@@ -79,7 +79,7 @@ impl Doors {
         for socket in inherited {
             match socket {
                 Inherited::Tcp(listener) => {
-                    let tls = config.tls.as_ref().map(|tls| tls.clients);
+                    let tls = config.tls.as_ref().map(|_| ListenerCheck::Configured);
                     self.listeners.push(Open { tls, ..adopted(listener, dialect) });
                 }
                 Inherited::Unix(listener) => self.listeners.push(adopted(listener, dialect)),

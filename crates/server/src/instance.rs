@@ -21,7 +21,7 @@ use crate::{
     log::{LogControl, LogError},
     prefixes::Prefixes,
     registry::Registry,
-    tls::{ClientCheck, Endpoint, Tls},
+    tls::{Endpoint, ListenerCheck, Tls},
     worker::Letterbox,
 };
 
@@ -141,8 +141,8 @@ impl Instance {
     }
 
     /// What a connection begins TLS with; `None` where there is no such TLS.
-    pub(crate) fn endpoint(&self, clients: ClientCheck) -> Option<Arc<Endpoint>> {
-        self.tls.as_ref()?.endpoint(clients)
+    pub(crate) fn endpoint(&self, asked: ListenerCheck) -> Option<Arc<Endpoint>> {
+        self.tls.as_ref()?.endpoint(asked)
     }
 
     /// Logs more or less from now on.

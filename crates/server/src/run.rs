@@ -22,7 +22,7 @@ use signal_hook::{
 
 use crate::{
     acceptor::Acceptor,
-    auth::{Authority, serve_queue},
+    auth::{Authority, Users, serve_queue},
     clock,
     config::{Config, Reload},
     datagram::DatagramDoor,
@@ -460,24 +460,62 @@ fn reload_all(instance: &Instance, reload: &mut ReloadSource) {
     if let Err(error) = instance.reopen_log() {
         tracing::error!(%error, "cannot reopen the log; writing to the old file");
     }
-    reload_users(instance);
-    match reload() {
-        Ok(new) => {
-            instance.set_verbosity(new.verbosity);
-            let old = instance.rules();
-            let policy = reloaded(old.guard.policy(), new.policy);
-            let replies = ReplyBudget::new(new.udp_trusted);
-            instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
-            if let Some((tls, config)) = instance.tls.as_ref().zip(new.tls) {
-                log_refresh(&tls.reload(config, instance.clock.now()));
+    match Fresh::read(instance, reload) {
+        Ok(fresh) => fresh.take_over(instance),
+        Err(error) => tracing::error!(
+            error,
+            "reload failed: the old settings, users and certificates stay in force"
+        ),
+    }
+}
+
+/// Everything that a reload changes, read and found good: it takes over as a whole or not at all.
+struct Fresh {
+    settings: Reload,
+    users: Option<Users>,
+    certificates: Option<(tls::Prepared, Vec<String>)>,
+}
+
+impl Fresh {
+    /// The error names the file and the reason.
+    fn read(instance: &Instance, reload: &mut ReloadSource) -> Result<Self, String> {
+        let mut settings = reload()?;
+        let users = instance.authority.as_ref().map(|authority| {
+            let path = authority.config().users.display();
+            authority.read_again().map_err(|error| format!("the file of users {path}: {error}"))
+        });
+        let tls = instance.tls.as_ref().zip(settings.tls.take());
+        let certificates =
+            tls.map(|(tls, config)| tls.prepare(config).map_err(|error| error.to_string()));
+        Ok(Self { settings, users: users.transpose()?, certificates: certificates.transpose()? })
+    }
+
+    fn take_over(self, instance: &Instance) {
+        let Self { settings, users, certificates } = self;
+        if let Some((authority, users)) = instance.authority.as_ref().zip(users) {
+            let path = authority.config().users.display().to_string();
+            for warning in users.warnings() {
+                tracing::warn!(path, %warning, "the file of users");
             }
-            tracing::info!("reloaded");
-            if !new.waiting.is_empty() {
-                let settings = new.waiting.join(", ");
-                tracing::warn!(settings, "changed settings that only count after a restart");
-            }
+            tracing::info!(path, users = users.count(), "read the users again");
+            authority.replace(users);
         }
-        Err(error) => tracing::error!(error, "reload failed; the old settings stay in force"),
+        if let Some((tls, (fresh, warnings))) = instance.tls.as_ref().zip(certificates) {
+            tls.adopt(fresh, instance.clock.now());
+            log_refresh(&Ok(warnings));
+        }
+        instance.set_verbosity(settings.verbosity);
+        // Last: by a new guard, threads notice that something has changed. Connections of users who
+        // are gone, or whose line has changed, end when it reaches them.
+        let old = instance.rules();
+        let policy = reloaded(old.guard.policy(), settings.policy);
+        let replies = ReplyBudget::new(settings.udp_trusted);
+        instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
+        tracing::info!("reloaded");
+        if !settings.waiting.is_empty() {
+            let settings = settings.waiting.join(", ");
+            tracing::warn!(settings, "changed settings that only count after a restart");
+        }
     }
 }
 
@@ -491,27 +529,6 @@ fn reloaded(old: &Policy, new: Policy) -> Policy {
         watch: old.watch,
         shutdown: old.shutdown,
         ..new
-    }
-}
-
-/// Reads the users again. Connections of users who are gone, or whose line has changed, end when
-/// the new rules reach them.
-fn reload_users(instance: &Instance) {
-    let Some(authority) = &instance.authority else { return };
-    let path = authority.config().users.display().to_string();
-    match authority.reload() {
-        Ok(warnings) => {
-            for warning in warnings {
-                tracing::warn!(path, %warning, "the file of users");
-            }
-            tracing::info!(path, users = authority.users().count(), "read the users again");
-            let old = instance.rules();
-            let guard = old.guard.successor(old.guard.policy().clone());
-            instance.set_rules(Rules { guard, replies: old.replies.clone() });
-        }
-        Err(error) => {
-            tracing::error!(path, %error, "cannot use the file of users; the old users stay");
-        }
     }
 }
 

@@ -192,6 +192,7 @@ fn actions(command: &str) -> Result<&'static [Action], Wrong> {
         "gat" | "gats" => &[Action::Read, Action::Write],
         "set" | "add" | "replace" | "append" | "prepend" | "cas" | "ms" | "ma" | "incr"
         | "decr" | "touch" | "write" => &[Action::Write],
+        // `md` with `x` or `I` leaves an item that is another, and needs both; alone it deletes.
         "delete" | "md" => &[Action::Delete],
         "flush_all" | "flush" => &[Action::Flush],
         "stats" | "version" => &[Action::Stats],

@@ -20,7 +20,7 @@ use kannuki_store::time::Now;
 use super::{
     attempt::{Attempt, Mechanism, Outcome},
     digest::Key,
-    users::{Identity, Users, UsersError, UsersWarning},
+    users::{Identity, Users, UsersError},
     verifier::{Bench, Work},
 };
 use crate::{
@@ -107,15 +107,12 @@ impl Authority {
         Arc::clone(&self.users.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the file again; what is odd about it.
+    /// Reads the file again, without a change yet.
     ///
     /// # Errors
-    /// The old users stay then.
-    pub(crate) fn reload(&self) -> Result<Vec<UsersWarning>, UsersError> {
-        let new = Users::read_with(&self.config.users, self.config.format, self.key.clone())?;
-        let warnings = new.warnings().to_vec();
-        self.replace(new);
-        Ok(warnings)
+    /// When it cannot be read, or a line is no user.
+    pub(crate) fn read_again(&self) -> Result<Users, UsersError> {
+        Users::read_with(&self.config.users, self.config.format, self.key.clone())
     }
 
     /// The same with the text of a file, for a simulation.
@@ -124,7 +121,8 @@ impl Authority {
         Ok(())
     }
 
-    fn replace(&self, new: Users) {
+    /// Other users from now on.
+    pub(crate) fn replace(&self, new: Users) {
         *self.users.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 

@@ -167,8 +167,12 @@ fn delete(
     key: Key<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Denial> {
-    let permit = turn.permit::<action::Delete>(access, Some(key.as_bytes()))?;
     let flags = &asked.flags;
+    let permit = turn.permit::<action::Delete>(access, Some(key.as_bytes()))?;
+    if flags.remove_value || flags.invalidate {
+        // The item stays, with another value, lifetime, client flags or cas unique.
+        let _may_write = turn.permit::<action::Write>(access, Some(key.as_bytes()))?;
+    }
     let expiry = flags.ttl.map(|ttl| turn.instance.clock.expiry(ttl, turn.now));
     let how = if flags.remove_value {
         Removal::Empty {

@@ -67,6 +67,11 @@ pub enum TlsError {
     /// Listeners that are open may have to check certificates by them.
     #[error("Error loading the CA certificate: ssl_ca_cert is not set any more; restart for that")]
     AuthoritiesGone,
+    /// Nothing says which certificates of clients are good.
+    #[error(
+        "Error loading the CA certificate: ssl_verify_mode asks for certificates: set ssl_ca_cert"
+    )]
+    NoAuthorities,
     /// Something that no file causes.
     #[error("Error setting TLS up: {0}")]
     Setup(String),

@@ -97,6 +97,15 @@ pub enum ClientCheck {
     Require,
 }
 
+/// Which clients a listener asks for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerCheck {
+    /// As [`TlsConfig::clients`] says, also after a reload.
+    Configured,
+    /// As the listener's own prefix says (`btls:`, `mtls:`).
+    Own(ClientCheck),
+}
+
 /// TLS as it is in force.
 #[derive(Debug)]
 pub(crate) struct Tls {
@@ -104,6 +113,10 @@ pub(crate) struct Tls {
     loaded_at: AtomicU32,
     failed_reloads: AtomicU64,
 }
+
+/// Certificates that were read and count from [`Tls::adopt`] on.
+#[derive(Debug)]
+pub(crate) struct Prepared(State);
 
 #[derive(Debug)]
 struct State {
@@ -140,39 +153,46 @@ impl Tls {
         self.reload(config, now)
     }
 
-    /// Reads the files of another configuration.
+    fn reload(&self, config: TlsConfig, now: Now) -> Result<Vec<String>, TlsError> {
+        let (fresh, warnings) = self.prepare(config)?;
+        self.adopt(fresh, now);
+        Ok(warnings)
+    }
+
+    /// Reads the files of another configuration, without a change yet. The second value is what
+    /// the operator should know although it works.
     ///
     /// # Errors
-    /// Names the file and the reason; everything stays as it was.
-    pub(crate) fn reload(&self, config: TlsConfig, now: Now) -> Result<Vec<String>, TlsError> {
-        match read(&config) {
-            Ok((endpoints, warnings)) => {
-                let mut state = self.lock();
-                if state.endpoints.checked.is_some() && endpoints.checked.is_none() {
-                    self.failed_reloads.fetch_add(1, Ordering::Relaxed);
-                    return Err(TlsError::AuthoritiesGone);
-                }
-                *state = State { config, endpoints };
-                self.loaded_at.store(now.0, Ordering::Relaxed);
-                Ok(warnings)
+    /// Names the file and the reason, and is counted.
+    pub(crate) fn prepare(&self, config: TlsConfig) -> Result<(Prepared, Vec<String>), TlsError> {
+        let read = read(&config).and_then(|(endpoints, warnings)| {
+            // Listeners that are open may have to check certificates by them.
+            let gone = self.lock().endpoints.checked.is_some() && endpoints.checked.is_none();
+            if gone {
+                return Err(TlsError::AuthoritiesGone);
             }
-            Err(error) => {
-                self.failed_reloads.fetch_add(1, Ordering::Relaxed);
-                Err(error)
-            }
+            Ok((Prepared(State { config, endpoints }), warnings))
+        });
+        if read.is_err() {
+            self.failed_reloads.fetch_add(1, Ordering::Relaxed);
         }
+        read
+    }
+
+    /// Puts in force what was prepared: for connections that begin from now on.
+    pub(crate) fn adopt(&self, fresh: Prepared, now: Now) {
+        *self.lock() = fresh.0;
+        self.loaded_at.store(now.0, Ordering::Relaxed);
     }
 
     /// What a new connection begins with; `None` where clients are to be checked and there are no
     /// authorities any more, which [`Tls::reload`] does not let happen.
-    pub(crate) fn endpoint(&self, clients: ClientCheck) -> Option<Arc<Endpoint>> {
+    pub(crate) fn endpoint(&self, asked: ListenerCheck) -> Option<Arc<Endpoint>> {
         let state = self.lock();
-        let checked = state.endpoints.checked.as_ref();
-        match clients {
-            ClientCheck::None => Some(Arc::clone(&state.endpoints.none)),
-            ClientCheck::Request => checked.map(|(request, _)| Arc::clone(request)),
-            ClientCheck::Require => checked.map(|(_, require)| Arc::clone(require)),
-        }
+        state.endpoints.asking(match asked {
+            ListenerCheck::Configured => state.config.clients,
+            ListenerCheck::Own(clients) => clients,
+        })
     }
 
     /// The configuration in force.
@@ -195,6 +215,17 @@ impl Tls {
     }
 }
 
+impl Endpoints {
+    fn asking(&self, clients: ClientCheck) -> Option<Arc<Endpoint>> {
+        let checked = self.checked.as_ref();
+        match clients {
+            ClientCheck::None => Some(Arc::clone(&self.none)),
+            ClientCheck::Request => checked.map(|(request, _)| Arc::clone(request)),
+            ClientCheck::Require => checked.map(|(_, require)| Arc::clone(require)),
+        }
+    }
+}
+
 fn read(config: &TlsConfig) -> Result<(Endpoints, Vec<String>), TlsError> {
     let (material, warnings) = files::read(config)?;
     let none = Arc::new(Endpoint::new(config, &material, ClientCheck::None)?);
@@ -205,5 +236,9 @@ fn read(config: &TlsConfig) -> Result<(Endpoints, Vec<String>), TlsError> {
     } else {
         None
     };
-    Ok((Endpoints { none, checked }, warnings))
+    let endpoints = Endpoints { none, checked };
+    if endpoints.asking(config.clients).is_none() {
+        return Err(TlsError::NoAuthorities);
+    }
+    Ok((endpoints, warnings))
 }
