@@ -103,7 +103,8 @@ fn no_text_or_meta_form_touches_a_forbidden_key() {
     assert_eq!(refused(&mut house.free(), "rule-denied"), LINES.len() as u64, "each counts once");
 }
 
-/// Reading changes nothing, and deleting leaves the item as it was or takes it away: it never writes.
+/// Reading changes nothing, and deleting leaves the item as it was or takes it away: it never
+/// writes.
 #[test]
 fn a_right_alone_does_only_what_its_name_says() {
     for (right, may_vanish) in [("read", false), ("delete", true)] {

@@ -71,7 +71,7 @@ impl Source {
         match [a, b, c, d, e, f] {
             // NAT64 with the well-known prefix (RFC 6052).
             [0x64, 0xff9b, 0, 0, 0, 0] => inner(g, h),
-            // NAT64 with the local-use one (RFC 8215): where the address is inside, its owner knows.
+            // NAT64 with the local-use one (RFC 8215): only its owner knows where the address is.
             [0x64, 0xff9b, 1, ..] => Some(Self::V6Alone(address.to_bits())),
             // 6to4 (RFC 3056).
             [0x2002, high, low, ..] => inner(high, low),

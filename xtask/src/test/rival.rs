@@ -80,8 +80,8 @@ fn version() -> Option<String> {
     said.trim().strip_prefix("memcached ").map(str::to_owned)
 }
 
-/// Writes apt's configuration and tells where. A mirror whose list is old is as good as any: what is
-/// taken is signed, and has to be one version.
+/// Writes apt's configuration and tells where. A mirror whose list is old is as good as any: what
+/// is taken is signed, and has to be one version.
 fn configure(folder: &Path) -> Result<PathBuf> {
     for part in ["state/lists/partial", "cache/archives/partial", "packages", "empty"] {
         fs::create_dir_all(folder.join(part))?;
@@ -94,7 +94,8 @@ fn configure(folder: &Path) -> Result<PathBuf> {
         "Dir::State \"{at}/state\";\nDir::State::status \"/dev/null\";\n\
          Dir::Cache \"{at}/cache\";\n\
          Dir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"{at}/empty\";\n\
-         APT::Sandbox::User \"\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n"
+         APT::Sandbox::User \"\";\nAcquire::Check-Valid-Until \"false\";\n\
+         Acquire::Languages \"none\";\n"
     );
     let configuration = folder.join("apt.conf");
     fs::write(&configuration, text)?;
