@@ -133,6 +133,9 @@ pub struct Compare {
     /// Requests of each load, instead of the preset's number
     #[arg(long)]
     pub requests: Option<u64>,
+    /// Different keys at most, where the preset has more
+    #[arg(long)]
+    pub keys: Option<u64>,
     /// Write the figures there as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,

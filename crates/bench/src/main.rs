@@ -91,6 +91,11 @@ fn run_compare(words: &Compare) -> Result<()> {
     for plan in &mut plans.loads {
         plan.requests = words.requests.unwrap_or(plan.requests);
     }
+    if let Some(keys) = words.keys {
+        ensure!(keys > 0, "no keys to ask for");
+        let shapes = plans.loads.iter_mut().map(|plan| &mut plan.shape);
+        shapes.chain([&mut plans.fill]).for_each(|shape| shape.keys = shape.keys.min(keys));
+    }
     let compared = compare::run(&a, &b, &plans, words.pairs, words.keep)?;
     println!("{}; {} pairs, median (least-most)\n", process::machine()?, words.pairs);
     print!("{}", compare::table(&a, &b, &compared));
@@ -108,6 +113,12 @@ fn run_replay(words: &Replay) -> Result<()> {
         Ask::Mg => Asking::Meta,
     });
     if words.against.is_empty() {
+        ensure!(
+            workloads.len() == 1,
+            "{} workloads for one server that runs: it would take the items of one for another's; \
+             give one at a time, or --against",
+            workloads.len()
+        );
         let account = words.pid.map(Account::of).transpose()?;
         let mut rows = Vec::new();
         for workload in &workloads {
@@ -199,7 +210,15 @@ fn workloads(words: &Replay) -> Result<Vec<Workload>> {
         let folder = words.kvcache_folder.as_deref();
         workloads.push(Workload::kvcache(folder, words.keys, words.requests)?);
     }
-    workloads.into_iter().map(|workload| workload.enlarged(bytes_min, words.requests)).collect()
+    workloads.into_iter().map(|workload| enlarged(workload, bytes_min, words.requests)).collect()
+}
+
+fn enlarged(workload: Workload, bytes_min: u64, requests_max: u64) -> Result<Workload> {
+    let (workload, footprint) = workload.enlarged(bytes_min, requests_max)?;
+    if let Some(flaw) = footprint.flaw(bytes_min) {
+        eprintln!("{}: {flaw}", workload.name);
+    }
+    Ok(workload)
 }
 
 fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {

@@ -61,6 +61,12 @@ impl Account {
         Ok(account)
     }
 
+    /// Its number.
+    #[must_use]
+    pub const fn pid(self) -> u32 {
+        self.pid
+    }
+
     /// What all its threads have used.
     ///
     /// # Errors

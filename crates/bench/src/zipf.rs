@@ -35,6 +35,12 @@ impl Zipf {
         law
     }
 
+    /// The same law over so many ranks.
+    #[must_use]
+    pub fn over(&self, count: u64) -> Self {
+        Self::new(count, self.theta)
+    }
+
     /// A rank from `0..count`.
     pub fn draw(&self, random: &mut Random) -> u64 {
         if self.theta == 0.0 {

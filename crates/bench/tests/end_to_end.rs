@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use kannuki_bench::process::{Server, Sides, Typed};
+
 fn kannuki() -> PathBuf {
     if let Some(path) = std::env::var_os("KANNUKI_BIN") {
         return path.into();
@@ -55,28 +57,54 @@ fn a_replay_gives_two_servers_the_same_memory_and_counts_every_request() {
 }
 
 #[test]
-fn every_synthetic_workload_plays_and_a_load_is_measured() {
-    let serve = format!("'{}' serve -t 1", kannuki().display());
-    // A server's own pages are up to 12 MiB here: what is asked for must be well above them.
-    let mut words = vec!["replay", "--footprint", "28", "--requests", "30000", "--memory", "1/1"];
-    words.extend(["--twitter", "22", "--zipf", "1.1", "--churn", "0.01", "--keys", "5000"]);
-    words.extend(["--kvcache", "--pace", "1000000", "--value-size", "2000"]);
-    words.extend(["--against", &serve, "--against", &serve]);
-    let table = succeeded(&bench(&words));
-    for name in ["twitter22", "zipf 1.1", "kvcache"] {
-        assert!(table.matches(name).count() >= 2, "{name} in {table}");
+fn every_synthetic_workload_comes_back_to_its_items() {
+    let serve = Typed::parse(&format!("'{}' serve -t 1 -m 64", kannuki().display())).unwrap();
+    let workloads: [(&str, &[&str]); 4] = [
+        ("twitter22", &["--twitter", "22", "--pace", "1000000"]),
+        ("twitter53", &["--twitter", "53"]),
+        ("zipf 1.1", &["--zipf", "1.1", "--churn", "0.01", "--keys", "100"]),
+        ("kvcache", &["--kvcache", "--keys", "100"]),
+    ];
+    for (name, chosen) in workloads {
+        let server = Server::start(&serve, &Sides::halves().unwrap()).unwrap();
+        let (address, pid) = (server.address().to_string(), server.account().pid().to_string());
+        let mut words = vec!["replay", "--footprint", "1", "--requests", "20000"];
+        words.extend(["--address", &address, "--pid", &pid]);
+        words.extend(chosen);
+        let output = bench(&words);
+        let table = succeeded(&output);
+        let row = table.lines().find(|row| row.contains(name)).unwrap();
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let number = |at: usize| cells[at].parse::<u64>().unwrap();
+        let (hits, misses, resident) = (number(3), number(4), cells[7].parse::<f64>().unwrap());
+        // With room for all items, most requests of a workload that repeats are hits.
+        assert!(hits > misses && misses > 0 && hits + misses <= 20_000, "{row}");
+        assert!(resident > 0.0 && number(6) > 0, "{row}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_short = said.contains("instead of the 1 asked for");
+        assert_eq!(is_short, name == "twitter22", "{name}: {said}");
+        server.stop().unwrap();
     }
-    let mut words = vec!["compare", "--pairs", "1", "--requests", "2000", &serve, &serve];
-    words.extend(["--preset", "standard"]);
+}
+
+#[test]
+fn two_servers_are_compared_under_every_standard_load() {
+    let serve = format!("'{}' serve -t 1", kannuki().display());
+    let mut words = vec!["compare", "--pairs", "1", "--requests", "300", &serve, &serve];
+    words.extend(["--preset", "standard", "--keep", "--keys", "2000"]);
     let table = succeeded(&bench(&words));
     assert!(table.contains("get of 100 keys") && !table.contains("NaN"), "{table}");
 }
 
 #[test]
 fn what_cannot_be_done_is_told_by_name() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["replay"], "nothing to play"),
         (&["replay", "--trace", "/nowhere.xz"], "/nowhere.xz"),
+        (
+            &["replay", "--zipf", "1", "--kvcache", "--keys", "9", "--requests", "9"],
+            "one at a time",
+        ),
         (&["replay", "--twitter", "1"], "presets are 12, 17"),
         (&["compare", "/nowhere/server", "true"], "/nowhere/server"),
         (&["load", "--address", "127.0.0.1:1", "--depth", "0"], "depth"),

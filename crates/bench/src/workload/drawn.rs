@@ -57,6 +57,26 @@ impl Drawn {
         })
     }
 
+    /// The same law over `times` as many keys, as far as there is room to keep them.
+    pub(super) fn stretched(&self, times: f64) -> Self {
+        let keys = ((self.keys as f64 * times) as u64).clamp(1, KEYS_MAX);
+        let scale = |count: u64| {
+            (u128::from(count) * u128::from(keys) / u128::from(self.keys.max(1))) as u64
+        };
+        let popularity = match &self.popularity {
+            Popularity::Zipf(zipf) => Popularity::Zipf(zipf.over(keys)),
+            Popularity::Classes(classes) => Popularity::Classes(
+                classes
+                    .iter()
+                    .map(|&(weight, first, held)| {
+                        (weight, scale(first), (scale(first + held) - scale(first)).max(1))
+                    })
+                    .collect(),
+            ),
+        };
+        Self { keys, popularity, ..self.clone() }
+    }
+
     pub(super) fn counts(&self) -> bool {
         self.counts > 0.0
     }

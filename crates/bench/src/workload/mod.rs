@@ -4,6 +4,7 @@
 //! step, each over items of its own.
 
 mod drawn;
+mod enlarge;
 mod kvcache;
 mod twitter;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::item::{DIGITS, Item, KEY_BYTES_MAX, NUMBERS, VALUE_BYTES_MAX};
+use crate::item::{DIGITS, Item, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::random::mix;
 use crate::trace::Trace;
 use drawn::Drawn;
@@ -204,35 +205,6 @@ impl Workload {
         Ok(Self { name, source, requests, copies: 1, pace: None, numbers, counts })
     }
 
-    /// The same, in as many copies as bring its footprint to `bytes_min`, with at most
-    /// `requests_max` requests in all: each copy then is a beginning of the whole. What is drawn
-    /// gets more copies for that; a trace does not, since too short a beginning of one is nothing
-    /// but first requests.
-    ///
-    /// # Errors
-    /// When the numbers of so many items do not fit into their keys.
-    pub fn enlarged(mut self, bytes_min: u64, requests_max: u64) -> Result<Self> {
-        /// Shortening each copy makes room for more of them, which shortens again; it settles soon.
-        const ROUNDS: u32 = 8;
-        let (whole, is_trace) = (self.requests, matches!(self.source, Source::Trace { .. }));
-        if !is_trace {
-            self.requests = whole.min(requests_max.max(1));
-        }
-        for _ in 0..if is_trace { 1 } else { ROUNDS } {
-            let one = Self { copies: 1, ..self.clone() }.footprint().bytes.max(1);
-            let copies = bytes_min.div_ceil(one).max(1);
-            if copies <= self.copies {
-                break;
-            }
-            self.copies = copies;
-            self.requests = whole.min((requests_max / copies).max(1));
-        }
-        self.requests = self.requests.min((requests_max / self.copies).max(1));
-        let numbers = self.numbers.saturating_mul(self.copies);
-        ensure!(numbers < NUMBERS, "{numbers} items are more than keys can number");
-        Ok(self)
-    }
-
     /// An item of this number, with its sizes.
     #[must_use]
     pub fn item(&self, number: u64) -> Item {
@@ -291,31 +263,6 @@ impl Workload {
 mod tests {
     use super::*;
 
-    fn trace(keys: &[u32]) -> Trace {
-        let distinct = keys.iter().max().map_or(0, |most| most + 1);
-        Trace { name: "t".into(), keys: keys.to_vec(), distinct }
-    }
-
-    #[test]
-    fn copies_go_in_step_over_items_of_their_own() {
-        let workload = Workload::of_trace(trace(&[0, 1, 0]), 20, 24).unwrap();
-        assert_eq!(workload.footprint(), Footprint { requests: 3, items: 2, bytes: 88 });
-        let workload = workload.enlarged(200, 1000).unwrap();
-        assert_eq!(workload.footprint(), Footprint { requests: 9, items: 6, bytes: 264 });
-        let numbers: Vec<u64> = workload.requests().map(|request| request.item.number).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 0, 1, 2]);
-    }
-
-    #[test]
-    fn a_bound_on_requests_shortens_every_copy() {
-        let keys: Vec<u32> = (0..100).collect();
-        let workload = Workload::of_trace(trace(&keys), 20, 24).unwrap();
-        let workload = workload.enlarged(8800, 150).unwrap();
-        let footprint = workload.footprint();
-        assert!(footprint.requests <= 150, "{footprint:?}");
-        assert_eq!(footprint.items, footprint.requests);
-    }
-
     #[test]
     fn sizes_belong_to_the_item_for_good() {
         let sizes = Sizes::Around { key_bytes: 20, value_bytes: 100 };
@@ -327,8 +274,9 @@ mod tests {
             whole += item.value_bytes;
         }
         assert!((990_000..1_010_000).contains(&whole), "{whole}");
-        assert!(Workload::of_trace(trace(&[0]), 5, 1).is_err());
-        assert!(Workload::of_trace(trace(&[0]), 300, 1).is_err());
+        let trace = Trace { name: "t".into(), keys: vec![0], distinct: 1 };
+        assert!(Workload::of_trace(trace.clone(), 5, 1).is_err());
+        assert!(Workload::of_trace(trace, 300, 1).is_err());
     }
 
     #[test]

@@ -144,7 +144,8 @@ pub(super) fn preset(cluster: u32, bytes_min: u64, requests_max: u64) -> Result<
     let row = ROWS.iter().find(|row| row.cluster == cluster);
     let row = row.with_context(|| format!("cluster {cluster}: presets are {}", known()))?;
     let item_bytes = (row.key_bytes + row.value_bytes) as f64;
-    let items = bytes_min as f64 / item_bytes;
+    // Fewer requests are for fewer items: how often an item is asked for belongs to the cluster.
+    let items = (bytes_min as f64 / item_bytes).min(requests_max as f64 * row.first);
     let requests = ((items / row.first) as u64).clamp(1, requests_max.max(1));
     let keys = ((items * (1.0 - row.once)) as u64).max(KEYS_MIN);
     let (key_bytes, value_bytes) = (row.key_bytes, row.value_bytes);
