@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use super::{Footprint, Source, Workload};
 use crate::item::NUMBERS;
 
-/// Stretching or shortening moves what it is measured by, so it takes a few rounds; it settles soon.
+/// More keys are touched less often each, so stretching takes a few rounds; it settles soon.
 const ROUNDS: u32 = 8;
 /// Requests for each item, below which first requests, which every cache misses, are what one sees.
 const ITEM_REQUESTS_MIN: u64 = 4;
@@ -24,9 +24,9 @@ const GAIN_PART: u64 = 200;
 const SURPLUS: f64 = 1.03;
 
 impl Workload {
-    /// The same with a footprint of `bytes_min`, as far as `requests_max` requests in all allow, and
-    /// that footprint. A law gets more keys, a trace more copies (each then a beginning of the
-    /// whole).
+    /// The same with a footprint of `bytes_min`, as far as `requests_max` requests in all allow,
+    /// and that footprint. A law gets more keys, a trace more copies (each then a beginning of
+    /// the whole).
     ///
     /// # Errors
     /// When the numbers of so many items do not fit into their keys.
