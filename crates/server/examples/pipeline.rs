@@ -1,6 +1,7 @@
 //! A pipeline of a hundred gets and sets through session, guard and store, without sockets: to be
-//! run under callgrind, which counts instructions. docs/performance.md has the command. With the word
-//! `rules` three rules are asked about every key.
+//! run under callgrind, which counts instructions. docs/performance.md has the command. With the
+//! word `rules` three rules are asked about every key; with `evict` new keys are set into a store
+//! that is full.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
 use kannuki_server::guard::{Action, Effect, KeyPrefixes, Keys, NetworkList, Rule, Rules, Who};
@@ -10,6 +11,8 @@ use kannuki_server::simulation::Simulation;
 const DEPTH: usize = 100;
 /// Pipelines of each kind; the first pass is over a cold store.
 const PASSES: usize = 200;
+/// Pipelines of new keys; the first third fills the store.
+const EVICTING_PASSES: usize = 1600;
 /// Keys, more than fit into a cache.
 const KEYS: usize = 20_000;
 
@@ -30,7 +33,25 @@ fn rules() -> Rules {
     Rules::new([shop, page, rule("127.0.0.1", &["key:"])]).unwrap()
 }
 
+/// Sets of new keys with short values into 4 MiB, which hold about 55,000 of them.
+fn evict() {
+    let server = Simulation::new(4 << 20, 1 << 20).unwrap();
+    let mut peer = server.connect().unwrap();
+    let value = "v".repeat(36);
+    let mut answered = 0;
+    for pass in 0..EVICTING_PASSES {
+        let keys = (0..DEPTH).map(|at| pass * DEPTH + at);
+        let sets: String =
+            keys.map(|at| format!("set key:{at:016} 0 0 36\r\n{value}\r\n")).collect();
+        answered += server.feed(&mut peer, sets.as_bytes()).len();
+    }
+    assert_eq!(answered, EVICTING_PASSES * DEPTH * "STORED\r\n".len());
+}
+
 fn main() {
+    if std::env::args().nth(1).is_some_and(|word| word == "evict") {
+        return evict();
+    }
     let mut server = Simulation::new(64 << 20, 1 << 20).unwrap();
     if std::env::args().nth(1).is_some_and(|word| word == "rules") {
         server = server.ruled(rules());

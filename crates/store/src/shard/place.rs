@@ -19,7 +19,9 @@ const LARGE_OVERHEAD_BYTES: u64 = 384;
 const SCRATCH_BYTES_KEPT: usize = 256 << 10;
 
 /// Where a new item's value comes from.
-pub(super) enum Payload<B> {
+pub(super) enum Payload<'v, B> {
+    /// Bytes of the caller's.
+    Bytes(&'v [u8]),
     /// Bytes in the shard's scratch.
     Scratch,
     /// A chain.
@@ -60,12 +62,18 @@ impl<M: Blocks> Shard<M> {
     pub(super) fn put(
         &mut self,
         fresh: &Fresh<'_>,
-        payload: Payload<M::Block>,
+        payload: Payload<'_, M::Block>,
         old: Option<Found>,
         now: Now,
     ) -> Result<u64, Starved> {
         let (location, cas, queue, value_bytes) = match payload {
-            Payload::Scratch => self.put_record(fresh, old, now)?,
+            Payload::Bytes(value) => self.put_record(fresh, value, old, now)?,
+            Payload::Scratch => {
+                let scratch = std::mem::take(&mut self.scratch);
+                let put = self.put_record(fresh, &scratch, old, now);
+                self.scratch = scratch;
+                put?
+            }
             Payload::Chain(chain) => self.put_large(fresh, chain, old)?,
         };
         match old {
@@ -85,17 +93,17 @@ impl<M: Blocks> Shard<M> {
     fn put_record(
         &mut self,
         fresh: &Fresh<'_>,
+        value: &[u8],
         old: Option<Found>,
         now: Now,
     ) -> Result<(Location, u64, Queue, u32), Starved> {
         let stream =
             self.stream_for(self.queue_for(fresh.hash, old.as_ref()), fresh.facts.expiry, now);
-        let value_bytes = self.scratch.len() as u32;
-        let longest = layout::HEAD_BYTES_MAX + fresh.key.len() + self.scratch.len();
+        let longest = layout::HEAD_BYTES_MAX + fresh.key.len() + value.len();
         let segment = self.open_for(stream, padded(longest), now, Need::Write)?;
         self.remembered(fresh.hash, old.as_ref());
-        let (location, cas) = self.append(segment, fresh, value_bytes);
-        Ok((location, cas, stream.queue(), value_bytes))
+        let (location, cas) = self.append(segment, fresh, value);
+        Ok((location, cas, stream.queue(), value.len() as u32))
     }
 
     fn put_large(
@@ -305,10 +313,10 @@ impl<M: Blocks> Shard<M> {
         } else {
             Cas::NextAfter(seen.facts.cas)
         };
-        let value = scratch.split_off(seen.key_bytes);
-        self.scratch = value;
-        let fresh = Fresh { key: &scratch, hash: 0, facts: seen.facts, cas };
-        let (to, _) = self.append(segment, &fresh, seen.facts.value_bytes);
+        let (key, value) = scratch.split_at(seen.key_bytes.min(scratch.len()));
+        let fresh = Fresh { key, hash: 0, facts: seen.facts, cas };
+        let (to, _) = self.append(segment, &fresh, value);
+        self.scratch = scratch;
         self.index.set_location(slot, to);
         self.vacate(location, &seen);
         let bytes = self.item_bytes(seen.key_bytes, &seen.facts);
@@ -359,8 +367,8 @@ impl<M: Blocks> Shard<M> {
         Ok(number)
     }
 
-    /// Appends key and scratch to a segment that has room.
-    fn append(&mut self, number: usize, fresh: &Fresh<'_>, value_bytes: u32) -> (Location, u64) {
+    /// Appends key and value to a segment that has room.
+    fn append(&mut self, number: usize, fresh: &Fresh<'_>, value: &[u8]) -> (Location, u64) {
         let derived = self.derived_cas(number);
         let (cas, field) = match fresh.cas {
             _ if !self.cas => (0, None),
@@ -372,9 +380,8 @@ impl<M: Blocks> Shard<M> {
         };
         let Facts { flags, expiry, last_access, marks, .. } = fresh.facts;
         let key_bytes = fresh.key.len() as u8;
-        let cas_field = field;
-        let head =
-            Head { key_bytes, value_bytes, flags, expiry, cas: cas_field, last_access, marks };
+        let value_bytes = value.len() as u32;
+        let head = Head { key_bytes, value_bytes, flags, expiry, cas: field, last_access, marks };
         let addressing = self.heap.addressing;
         let Some(segment) = self.heap.segment_mut(number) else {
             debug_assert!(false, "open_for returned this segment");
@@ -386,7 +393,7 @@ impl<M: Blocks> Shard<M> {
         let key_at = head.write(base, record);
         let value_at = key_at + fresh.key.len();
         record[key_at..value_at].copy_from_slice(fresh.key);
-        record[value_at..].copy_from_slice(&self.scratch);
+        record[value_at..].copy_from_slice(value);
         segment.fill += padded(bytes);
         segment.live_items += 1;
         segment.live_bytes += padded(bytes);

@@ -135,15 +135,15 @@ impl<M: Blocks> Shard<M> {
         Ok(Written::Stored { cas, value_bytes, class: class_of(bytes) })
     }
 
-    /// The final value, in the scratch or as a chain.
-    fn payload(
+    /// The final value, where it lies, in the scratch or as a chain.
+    fn payload<'v>(
         &mut self,
         key: Hashed<'_>,
-        given: &Given<'_, M::Block>,
+        given: &Given<'v, M::Block>,
         joined: Option<&Found>,
         effect: Effect,
         value_bytes: u32,
-    ) -> Result<Payload<M::Block>, Starved> {
+    ) -> Result<Payload<'v, M::Block>, Starved> {
         let Some(joined) = joined else { return self.payload_alone(key, given) };
         if self.is_record(key.key.len(), value_bytes as usize) {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -176,22 +176,22 @@ impl<M: Blocks> Shard<M> {
         join(first, second, charge, &self.pool).map(Payload::Chain).ok_or(Starved)
     }
 
-    fn payload_alone(
+    fn payload_alone<'v>(
         &mut self,
         key: Hashed<'_>,
-        given: &Given<'_, M::Block>,
-    ) -> Result<Payload<M::Block>, Starved> {
-        if self.is_record(key.key.len(), given.len() as usize) {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.clear();
-            given.append_to(&mut scratch);
-            self.scratch = scratch;
-            return Ok(Payload::Scratch);
-        }
-        Ok(Payload::Chain(match given {
-            Given::Bytes(bytes) => self.chain_of(&[bytes])?,
-            Given::Chain(chain) => (*chain).clone(),
-        }))
+        given: &Given<'v, M::Block>,
+    ) -> Result<Payload<'v, M::Block>, Starved> {
+        let is_record = self.is_record(key.key.len(), given.len() as usize);
+        Ok(match given {
+            Given::Bytes(bytes) if is_record => Payload::Bytes(bytes),
+            Given::Bytes(bytes) => Payload::Chain(self.chain_of(&[bytes])?),
+            Given::Chain(chain) if is_record => {
+                self.scratch.clear();
+                chain.slices().for_each(|piece| self.scratch.extend_from_slice(piece));
+                Payload::Scratch
+            }
+            Given::Chain(chain) => Payload::Chain((*chain).clone()),
+        })
     }
 }
 
