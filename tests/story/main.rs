@@ -2,6 +2,7 @@
 //! brought, floods a stranger; it is found, explained and shut.
 
 mod incident;
+mod intrusion;
 
 use incident::Incident;
 

@@ -10,6 +10,7 @@ pub mod facts;
 pub mod findings;
 pub mod firewall;
 mod formats;
+pub mod letter;
 pub mod memcached_options;
 pub mod output;
 pub mod provider_row;

@@ -92,6 +92,11 @@ const CHANGES_MAX: usize = 4096;
 const HEADER_BYTES: usize = 44;
 
 impl Zone {
+    /// So many seconds east of UTC at all times.
+    pub(crate) fn fixed(offset_s: i32) -> Self {
+        Self { changes: Vec::new(), first: offset_s, has_rule: false }
+    }
+
     /// Reads a compiled zone file.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (counts, body) = header(bytes)?;

@@ -45,15 +45,17 @@ impl Lang {
         }
     }
 
-    fn sources(self) -> [&'static str; 2] {
+    fn sources(self) -> [&'static str; 3] {
         match self {
             Self::En => [
                 include_str!("../../data/texts/en.toml"),
                 include_str!("../../data/texts/triage-en.toml"),
+                include_str!("../../data/texts/letter-en.toml"),
             ],
             Self::Ja => [
                 include_str!("../../data/texts/ja.toml"),
                 include_str!("../../data/texts/triage-ja.toml"),
+                include_str!("../../data/texts/letter-ja.toml"),
             ],
         }
     }
@@ -191,7 +193,7 @@ mod tests {
                 }
                 let source = std::fs::read_to_string(&path).unwrap();
                 for quoted in source.split('"').skip(1).step_by(2) {
-                    let groups = ["label.", "news.", "text.", "sign.", "triage."];
+                    let groups = ["label.", "news.", "text.", "sign.", "triage.", "letter."];
                     let is_file = quoted.ends_with(".json");
                     let is_key = !is_file && groups.iter().any(|g| quoted.starts_with(g));
                     let plain = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';

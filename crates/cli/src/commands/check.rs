@@ -181,7 +181,7 @@ fn matched(verdict: &Match) -> String {
     }
 }
 
-fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     std::fs::File::open(path)?.take(bound).read_to_end(&mut bytes)?;

@@ -9,6 +9,7 @@ mod explain_access;
 mod man;
 mod news;
 mod passwd;
+mod report;
 pub(crate) mod serve;
 mod telling;
 mod triage;
@@ -41,6 +42,7 @@ fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
         Some(("check", args)) => check::run(args),
         Some(("triage", args)) => triage::run(args),
+        Some(("report", args)) => report::run(args),
         Some(("completion", args)) => completion::run(args),
         Some(("man", args)) => man::run(args.get_one::<PathBuf>("DIR")),
         Some(("news", args)) => news::run(args),
@@ -70,6 +72,7 @@ pub(crate) fn command() -> Command {
         .subcommand(config_command())
         .subcommand(check::command())
         .subcommand(triage::command())
+        .subcommand(report::command())
         .subcommand(completion::command())
         .subcommand(man::command())
         .subcommand(news::command())
@@ -87,6 +90,7 @@ Examples:
   kannuki passwd /etc/kannuki/users app             a user for -Y and -S
   kannuki check                                     what is open on this host
   kannuki triage                                    whether anybody got in
+  kannuki report --facts open.json                  the letter to the provider
   kannuki explain idle-timeout";
 
 fn serve_command() -> Command {

@@ -1,5 +1,6 @@
 //! Init scripts and boot scripts: SysV, OpenRC, upstart, rc.local, cron, xinetd, FreeBSD's rc.conf.
 
+use super::super::root::Kind;
 use super::{View, command, started_by, words_at, words_of_file};
 use crate::{
     collect::CONFIG_BYTES_MAX,
@@ -190,6 +191,9 @@ fn cron(view: &View, starts: &mut Vec<StartConfig>) {
     lines(view, "/etc/crontab", StartKind::Cron, starts);
     for folder in ["/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron", "/etc/crontabs"] {
         for name in view.root.names_in(folder) {
+            if name.kind == Kind::Folder {
+                continue;
+            }
             let path = format!("{folder}/{}", name.text);
             lines(view, &path, StartKind::Cron, starts);
         }
