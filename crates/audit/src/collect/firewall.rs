@@ -24,10 +24,23 @@ const MODULES: &[&str] = &[
 ];
 
 pub(super) fn collect(view: &View, processes: &[Process]) -> Firewall {
-    let modules = modules(view);
+    let mut modules = modules(view);
     let legacy_tables_v4 = names(view, "/proc/net/ip_tables_names", &modules, "ip_tables");
     let legacy_tables_v6 = names(view, "/proc/net/ip6_tables_names", &modules, "ip6_tables");
     let nft = has(view, &modules, "nf_tables");
+    if let Seen::Known(modules) = &mut modules {
+        // Built into the kernel they filter as well, and no list of modules names them.
+        let absent = |tables: &Seen<_>| tables.why().is_none_or(|unseen| unseen.why == Why::Absent);
+        for (name, there) in [
+            ("nf_tables", nft && view.host),
+            ("ip_tables", !absent(&legacy_tables_v4)),
+            ("ip6_tables", !absent(&legacy_tables_v6)),
+        ] {
+            if there && !modules.iter().any(|module| module == name) {
+                modules.push(name.to_owned());
+            }
+        }
+    }
     let mut firewall = Firewall {
         nftables: if nft { rules(view, &["nft", "-j", "list", "ruleset"]) } else { none(view) },
         legacy_v4: legacy(view, &legacy_tables_v4, "iptables-legacy-save"),

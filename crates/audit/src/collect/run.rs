@@ -7,16 +7,18 @@
 use std::{
     io::Read,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
-use super::root::lossy;
+use super::{clock::Deadline, root::lossy};
 use crate::facts::{CommandRun, Seen, Why, printable};
 
 /// Longest wait for a command. `nft` with fifty thousand rules takes about a second.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has ended.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Longest output that is taken, in bytes: the rules of a large firewall.
 const OUTPUT_BYTES_MAX: u64 = 8 << 20;
 /// Of its complaints, in bytes.
@@ -81,13 +83,31 @@ fn run_program(
     if !whole {
         let _ = child.kill();
     }
-    let ended = child.wait();
+    let Some(ended) = wait(&mut child) else {
+        let detail = format!("{name} closed its output and did not end");
+        return ("timed out".to_owned(), Seen::unseen(Why::TimedOut, detail));
+    };
     let complaint = complaint.and_then(|pipe| pipe.recv_timeout(WAIT_MAX).ok());
     let complaint = lossy(complaint.map(|(bytes, _)| bytes).unwrap_or_default());
     let complaint = printable(complaint.lines().next().unwrap_or_default());
-    let code = ended.ok().and_then(|status| status.code());
+    let code = ended.code();
     let code = if any_end && !bytes.is_empty() { code.map(|_| 0) } else { code };
     judge(name, bytes, whole, code, &complaint)
+}
+
+/// Waits for the end of a program that has nothing more to print; one that stays is ended.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Deadline::after(WAIT_MAX);
+    while deadline.left().is_some() {
+        if let Some(status) = child.try_wait().ok()? {
+            return Some(status);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    // It may have ended by itself; then there is nothing to end.
+    let _ = child.kill();
+    let _ = child.wait();
+    None
 }
 
 fn judge(
@@ -153,6 +173,15 @@ mod tests {
         let mut runs = Vec::new();
         let seen = run(&["cat", "/dev/zero"], &mut runs);
         assert_eq!(seen.why().unwrap().why, Why::TooLarge);
+    }
+
+    /// A program that closed its output and stayed was once waited for without end.
+    #[test]
+    fn a_program_that_closes_its_output_and_stays_is_ended() {
+        let mut runs = Vec::new();
+        let seen = run(&["sh", "-c", "exec >&- 2>&-; exec sleep 600"], &mut runs);
+        assert_eq!(seen.why().unwrap().why, Why::TimedOut);
+        assert_eq!(runs[0].outcome, "timed out");
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn settings(lines: Vec<String>) -> BTreeMap<String, String> {
         let (name, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
         Some((name.to_owned(), value.to_owned()))
     };
-    lines.iter().filter_map(pair).collect()
+    lines.iter().take(LINES_MAX).filter_map(pair).collect()
 }
 
 /// `STAT 28:addr tcp:127.0.0.1:38018`, `STAT 28:state conn_read`,
@@ -127,8 +127,8 @@ fn lines(socket: &Socket, command: &[u8]) -> Seen<Vec<String>> {
     match ask(socket, command) {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer);
-            let lines: Vec<String> =
-                text.lines().take(LINES_MAX * 4).map(|line| line.trim_end().to_owned()).collect();
+            // Bounded by the answer's bytes; the last line tells whether it is whole.
+            let lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
             match lines.last().map(String::as_str) {
                 Some("END") => Seen::Known(lines),
                 Some(other) => Seen::unseen(Why::Malformed, format!("it answered: {other}")),
@@ -169,6 +169,45 @@ fn ask(socket: &Socket, command: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
+    /// Five lines for each of three thousand clients: the end of the answer was once cut off, and
+    /// a busy cache was then one that does not answer.
+    #[test]
+    fn thousands_of_clients_are_a_whole_answer() {
+        let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let socket = Socket {
+            protocol: Protocol::Tcp,
+            state: SocketState::Listening,
+            local: Some(server.local_addr().unwrap()),
+            remote: None,
+            path: None,
+            mode: Seen::unseen(Why::Absent, ""),
+            v6_only: Seen::unseen(Why::Absent, ""),
+            device: None,
+            inode: 0,
+            uid: None,
+            net_namespace: None,
+            pids: Seen::Known(Vec::new()),
+            drops: None,
+        };
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut answer = String::new();
+            for client in 0..3_000 {
+                answer += &format!(
+                    "STAT {client}:addr tcp:192.0.2.7:{client}\r\n\
+                     STAT {client}:listen_addr tcp:192.0.2.9:11211\r\n\
+                     STAT {client}:state conn_read\r\nSTAT {client}:secs_since_last_cmd 4\r\n"
+                );
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(b"END\r\n").unwrap();
+        });
+        let seen = lines(&socket, b"stats conns\r\n");
+        serving.join().unwrap();
+        assert_eq!(clients(seen.known().expect("a whole answer")).len(), LINES_MAX);
+    }
 
     #[test]
     fn clients_without_listeners_and_ourselves() {

@@ -17,6 +17,14 @@ impl Addresses {
             .any(|(first, last)| first.is_ipv4() == ip.is_ipv4() && (*first..=*last).contains(&ip))
     }
 
+    /// The one address, if it is only one.
+    pub(crate) fn only(&self) -> Option<IpAddr> {
+        match self.ranges.as_slice() {
+            [(first, last)] if first == last => Some(*first),
+            _ => None,
+        }
+    }
+
     /// The ranges of one family as numbers.
     pub(super) fn numbers(&self, v4: bool) -> impl Iterator<Item = (u128, u128)> {
         let of_family = self.ranges.iter().filter(move |(first, _)| first.is_ipv4() == v4);

@@ -1,17 +1,11 @@
 //! From the internet to the socket: every door of a cache, and whether strangers pass.
 
-use std::net::IpAddr;
-
-use super::{Case, caches, caches::Cache, wording};
-use crate::facts::{
-    Address, Facts, Interface, Probe, PublishedPort, Scope, Seen, Socket, Starter, Why,
-};
+use super::{Case, caches, caches::Cache, filters, published, wording};
+use crate::facts::{Facts, Interface, Probe, Scope, Seen, Socket, Starter};
 use crate::findings::{
     Confidence, Door, Evidence, Finding, Installation, Severity, Verdict, catalogue, quoted,
 };
-use crate::firewall::{
-    Fate, Packet, Ruleset, Transport, evaluate, inside, iptables, is_inner as is_inner_name, nft,
-};
+use crate::firewall::{Packet, Transport};
 
 /// Names of interfaces of private overlays.
 const OVERLAY: [&str; 5] = ["wg", "tun", "tap", "tailscale", "zt"];
@@ -96,7 +90,7 @@ fn doors_of(case: &Case<'_>, cache: &Cache<'_>, socket: &Socket) -> Vec<Door> {
         return vec![shut(socket, "", "socket-file")];
     };
     if socket.net_namespace.is_some() {
-        return published(facts, cache, socket, transport, local.port());
+        return published::doors(facts, cache, socket, transport);
     }
     if local.ip().to_canonical().is_loopback() {
         return vec![shut(socket, &local.ip().to_string(), "loopback")];
@@ -151,7 +145,7 @@ fn takes_v4(cache: &Cache<'_>, socket: &Socket) -> bool {
 }
 
 /// A door that leads nowhere outside.
-fn shut(socket: &Socket, address: &str, reason: &str) -> Door {
+pub(crate) fn shut(socket: &Socket, address: &str, reason: &str) -> Door {
     Door {
         transport: caches::transport(socket).map_or("unix", Transport::name).to_owned(),
         bound: match socket.local {
@@ -171,10 +165,12 @@ fn shut(socket: &Socket, address: &str, reason: &str) -> Door {
 pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope: Scope) -> Door {
     let begins = |names: &[&str]| names.iter().any(|name| interface.name.starts_with(name));
     let kind = interface.kind.as_deref().unwrap_or_default();
-    let (fate, unseen) = fate(facts, packet);
+    let (fate, unseen) = filters::fate(facts, packet);
     let filter = fate.why.iter().map(|why| format!("{}: {}", why.chain, why.rule));
     let filter = quoted(&filter.collect::<Vec<_>>().join("; "));
-    let (verdict, reason) = if is_inner(facts, interface, packet.to) && scope == Scope::Private {
+    let (verdict, reason) = if published::is_inner(facts, interface, packet.sent_to)
+        && scope == Scope::Private
+    {
         (Verdict::Local, "inner")
     } else if (begins(&OVERLAY) || matches!(kind, "wireguard" | "tun")) && scope != Scope::Global {
         (Verdict::Local, "overlay")
@@ -199,169 +195,6 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
         reason: reason.to_owned(),
         factor: None,
     }
-}
-
-/// An address of a bridge to containers: strangers do not come in by it.
-fn is_inner(facts: &Facts, interface: &Interface, ip: IpAddr) -> bool {
-    let own = || interface.addresses.iter().filter(|address| address.ip == ip);
-    let mut containers = facts.firewall.published.iter().filter_map(|port| port.container_ip);
-    is_inner_name(&interface.name)
-        || containers.any(|container| own().any(|address| is_beside(container, address)))
-}
-
-/// The fate of a packet, and what of the filter was out of sight.
-fn fate(facts: &Facts, packet: &Packet) -> (Fate, Option<String>) {
-    let (rulesets, unseen) = rulesets(facts, packet.to.is_ipv4());
-    let rulesets: Vec<&Ruleset> = rulesets.iter().collect();
-    let fate = evaluate(&rulesets, packet);
-    let programs = facts.host.packet_programs.list();
-    let unseen = unseen.or_else(|| programs.first().cloned());
-    (fate, unseen)
-}
-
-/// The rules that see IPv4 (or IPv6), and why some of them were not seen.
-fn rulesets(facts: &Facts, v4: bool) -> (Vec<Ruleset>, Option<String>) {
-    let firewall = &facts.firewall;
-    let loaded = |name: &str| match firewall.modules.known() {
-        Some(modules) => modules.iter().any(|module| module.contains(name)),
-        None => true,
-    };
-    let family = if v4 { crate::firewall::Family::V4 } else { crate::firewall::Family::V6 };
-    let (plain, legacy, tables) = if v4 {
-        (&firewall.iptables_v4, &firewall.legacy_v4, &firewall.legacy_tables_v4)
-    } else {
-        (&firewall.iptables_v6, &firewall.legacy_v6, &firewall.legacy_tables_v6)
-    };
-    let mut rulesets = Vec::new();
-    let mut unseen = None;
-    let on_nft = plain.known().filter(|ruleset| ruleset.text.contains("nf_tables"));
-    match &firewall.nftables {
-        Seen::Known(ruleset) => {
-            let mut read = nft::read(&ruleset.text);
-            if on_nft.is_some() {
-                // iptables' own words say more than nft's view of them.
-                let title = if v4 { "ip " } else { "ip6 " };
-                read.chains.retain(|chain| !is_of_iptables(&chain.table, title));
-            }
-            rulesets.push(read);
-        }
-        Seen::Unseen(_) if on_nft.is_some() || !loaded("nf_tables") => {}
-        Seen::Unseen(reason) => unseen = Some(reason.detail.clone()),
-    }
-    let is_legacy = plain.known().is_some_and(|ruleset| !ruleset.text.contains("nf_tables"));
-    if let Some(ruleset) = plain.known() {
-        rulesets.push(iptables::read(&ruleset.text, family));
-    }
-    match legacy {
-        _ if is_legacy => {}
-        Seen::Known(ruleset) => rulesets.push(iptables::read(&ruleset.text, family)),
-        Seen::Unseen(reason) => {
-            let none = tables.known().is_some_and(Vec::is_empty);
-            let module = if v4 { "ip_tables" } else { "ip6_tables" };
-            // Where the tool is not there and no table is loaded, there are no such rules.
-            let absent = reason.why == Why::Absent && (none || !loaded(module));
-            if !none && !absent && loaded(module) && unseen.is_none() && on_nft.is_none() {
-                unseen = Some(reason.detail.clone());
-            }
-        }
-    }
-    (rulesets, unseen)
-}
-
-fn is_of_iptables(table: &str, family: &str) -> bool {
-    let names = ["filter", "nat", "mangle", "raw", "security"];
-    table.strip_prefix(family).is_some_and(|name| names.contains(&name))
-}
-
-/// The doors that a container engine opens for a socket inside a container.
-fn published(
-    facts: &Facts,
-    cache: &Cache<'_>,
-    socket: &Socket,
-    transport: Transport,
-    port: u16,
-) -> Vec<Door> {
-    let inner: Vec<IpAddr> = facts
-        .interfaces_of(socket.net_namespace)
-        .flat_map(|interface| interface.addresses.iter().map(|address| address.ip))
-        .collect();
-    let mut doors = Vec::new();
-    for published in &facts.firewall.published {
-        let same_ip =
-            published.container_ip.is_none_or(|ip| inner.is_empty() || inner.contains(&ip));
-        let same = published.protocol == socket.protocol && published.container_port == port;
-        if same && same_ip {
-            doors.extend(published_doors(facts, published, transport));
-        }
-    }
-    if doors.is_empty() {
-        let mut door = shut(socket, "", "container");
-        door.interface = cache
-            .process
-            .and_then(|p| p.container.as_ref())
-            .map_or_else(String::new, |container| {
-                quoted(container.name.as_deref().unwrap_or(&container.id))
-            });
-        doors.push(door);
-    }
-    doors
-}
-
-fn published_doors(facts: &Facts, published: &PublishedPort, transport: Transport) -> Vec<Door> {
-    let mut doors = Vec::new();
-    for interface in facts.interfaces_of(None).filter(|i| i.up != Seen::Known(false)) {
-        for address in &interface.addresses {
-            let ip = address.ip.to_canonical();
-            let is_way_in = match published.host_ip {
-                Some(host) if host.is_unspecified() => host.is_ipv4() == ip.is_ipv4(),
-                Some(host) => host == ip,
-                None => ip.is_ipv4(),
-            };
-            if !is_way_in || matches!(address.scope, Scope::Link) {
-                continue;
-            }
-            let mut packet =
-                Packet::to_host(transport, ip, published.host_port, name_of(interface));
-            let rewritten = fate(facts, &packet).0.rewritten.is_some();
-            if let Some(container) = published.container_ip.filter(|_| rewritten) {
-                let goes_out = way_to(facts, container);
-                packet = packet.rewritten(container, published.container_port, goes_out);
-            }
-            let mut door = door(facts, &packet, interface, address.scope);
-            if address.scope == Scope::Loopback {
-                door.verdict = Verdict::Local;
-            }
-            door.address = ip.to_string();
-            let host = published.host_ip.unwrap_or_else(|| IpAddr::from([0, 0, 0, 0]));
-            door.bound = std::net::SocketAddr::new(host, published.host_port).to_string();
-            if door.verdict > Verdict::Local {
-                "published".clone_into(&mut door.reason);
-            }
-            doors.push(door);
-        }
-    }
-    doors
-}
-
-/// The interface behind which a container's address lies.
-fn way_to(facts: &Facts, container: IpAddr) -> Option<String> {
-    let holds = |interface: &&Interface| {
-        interface.addresses.iter().any(|address| is_beside(container, address))
-    };
-    let named = facts.interfaces_of(None).find(holds).and_then(name_of).map(str::to_owned);
-    // Docker's own bridge, unless its settings moved it.
-    named.or_else(|| is_of_docker(container).then(|| "docker0".to_owned()))
-}
-
-/// Is the container in the network of this address of the host?
-fn is_beside(container: IpAddr, address: &Address) -> bool {
-    inside(container, address.ip, address.prefix)
-        || (is_of_docker(container) && is_of_docker(address.ip))
-}
-
-/// The network that Docker takes for its first bridge.
-fn is_of_docker(ip: IpAddr) -> bool {
-    inside(ip, IpAddr::from([172, 17, 0, 0]), 16)
 }
 
 fn factor(facts: &Facts, socket: &Socket) -> Option<f64> {
@@ -437,6 +270,7 @@ fn filter_words<'d>(case: &'d Case<'_>, door: &'d Door) -> &'d str {
 fn reason(case: &Case<'_>, door: &Door) -> String {
     match door.reason.as_str() {
         "no-addresses" => case.texts.get("text.no-addresses").to_owned(),
+        "namespace" => case.texts.get("text.namespace").to_owned(),
         "unseen" if case.facts.host.packet_programs.list().is_empty() => {
             format!("{}: {}", case.texts.get("text.not-root"), door.filter)
         }
@@ -472,11 +306,7 @@ fn filter_evidence(door: &Door) -> Option<Evidence> {
 }
 
 fn filter_forgets(case: &Case<'_>, subject: &str, door: &Door, findings: &mut Vec<Finding>) {
-    let firewall = &case.facts.firewall;
-    let comes_back = firewall.services.iter().any(|(_, at_boot)| *at_boot == Seen::Known(true))
-        || firewall.ufw.known().is_some_and(|ufw| ufw.enabled)
-        || firewall.firewalld.known().is_some_and(|f| f.running == Seen::Known(true));
-    if !comes_back {
+    if !filters::comes_back(&case.facts.firewall, &door.filter) {
         let finding = Finding::new(&catalogue::FILTER_FORGETS, subject)
             .sure(Confidence::Medium)
             .seen(filter_evidence(door));

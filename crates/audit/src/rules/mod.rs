@@ -14,12 +14,14 @@
 
 mod caches;
 mod exposure;
+mod filters;
 mod flaws;
 mod logs;
 mod news;
 mod next_start;
 mod origin;
 mod others;
+mod published;
 mod running;
 mod usage;
 mod wording;

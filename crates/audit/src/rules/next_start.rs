@@ -21,26 +21,40 @@ pub(crate) fn judge(cache: &Cache<'_>, service: &Installation, findings: &mut Ve
         forgets(cache, findings);
         return;
     }
-    let Some(command) = start.commands.first() else { return };
+    let Some(first) = start.commands.first() else { return };
     if start.kind == StartKind::Container {
         return; // The command is the same one inside; the published ports were judged.
     }
-    let next = Running::new(command.argv(), cache.version.as_deref());
+    let version = cache.version.as_deref();
     let now_local = service.doors.iter().all(|door| door.verdict == Verdict::Local);
-    let differs = sorted(&next) != sorted(&cache.running)
-        || next.unix_socket() != cache.running.unix_socket()
-        || next.login() != cache.running.login();
-    if now_local && next.is_local() == Some(false) {
+    if let Some(command) =
+        start.commands.iter().find(|command| now_local && opens_up(command, version))
+    {
         findings.push(opens(start, command, &cache.title()));
-    } else if differs && !cache.command().is_empty() {
+    } else if !cache.command().is_empty()
+        && !start.commands.iter().any(|command| is_same(command, cache))
+    {
         let finding = Finding::new(&catalogue::BOOT_DIFFERS, &cache.title())
             .with("running", &cache.command())
-            .with("settings", &line(command))
+            .with("settings", &line(first))
             .seen(super::exposure::process_evidence(cache))
-            .seen(words(command))
+            .seen(words(first))
             .mended_by(restart(cache));
         findings.push(finding);
     }
+}
+
+/// Would this command listen beyond this host?
+fn opens_up(command: &StartCommand, version: Option<&str>) -> bool {
+    Running::new(command.argv(), version).is_local() == Some(false)
+}
+
+/// Would this command listen and ask for logins as the cache does now?
+fn is_same(command: &StartCommand, cache: &Cache<'_>) -> bool {
+    let next = Running::new(command.argv(), cache.version.as_deref());
+    sorted(&next) == sorted(&cache.running)
+        && next.unix_socket() == cache.running.unix_socket()
+        && next.login() == cache.running.login()
 }
 
 fn sorted(running: &Running) -> Vec<String> {
@@ -61,20 +75,36 @@ pub(crate) fn judge_waiting(case: &Case<'_>, findings: &mut Vec<Finding>) {
         .collect();
     for start in &case.facts.starts {
         let waits = start.comes_back() == Some(true) && !running.contains(&start.id.as_str());
-        let Some(command) = start.commands.first().filter(|_| waits) else { continue };
-        let program = command.argv().next().unwrap_or_default();
-        if !program.rsplit('/').next().unwrap_or_default().contains("memcached") {
+        if !waits {
             continue;
         }
         let version = case.facts.packages.installed.list().iter().find_map(|package| {
             let order = super::caches::order(package.kind)?;
             (package.name == "memcached").then(|| order.upstream(&package.version))?
         });
-        let next = Running::new(command.argv(), version);
-        if next.is_local() == Some(false) && start.kind != StartKind::Container {
+        let opening = start.commands.iter().find(|command| match start.kind {
+            // Inside, every address is the container's own; what is published counts.
+            StartKind::Container | StartKind::Compose => publishes(start),
+            _ => is_memcached(command) && opens_up(command, version),
+        });
+        if let Some(command) = opening {
             findings.push(opens(start, command, &start.id));
         }
     }
+}
+
+fn is_memcached(command: &StartCommand) -> bool {
+    let program = command.argv().next().unwrap_or_default();
+    program.rsplit('/').next().unwrap_or_default().contains("memcached")
+}
+
+/// Whether it has a published port (`0.0.0.0:11211/tcp`) at another address than loopback.
+fn publishes(start: &StartConfig) -> bool {
+    start.opened_for_it.iter().any(|port| {
+        let address = port.rsplit_once('/').map_or(port.as_str(), |(address, _)| address);
+        let address = address.parse::<std::net::SocketAddr>();
+        address.is_ok_and(|address| !address.ip().to_canonical().is_loopback())
+    })
 }
 
 fn opens(start: &StartConfig, command: &StartCommand, subject: &str) -> Finding {
