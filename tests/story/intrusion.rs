@@ -12,8 +12,8 @@ fn plant(machine: &kannuki_tests::machine::Machine) {
     machine.write("/etc/shadow", &format!("{shadow}sysadm:!:20000:0:99999:7:::\n"));
 }
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIEtwQcnQ6Ba3y7Pbo8WZ8gBZ8Tl1jmFq8Yk4v0b9nXq \
-                   x@parrot\n";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIEtwQcnQ6Ba3y7Pbo8WZ8gBZ8Tl1jmFq8Yk4v0b9n\
+                   Xq x@parrot\n";
 
 /// Starts a program from a place where everybody may write, and takes its file away.
 const RUN_DELETED: &str = "cp /bin/sleep /dev/shm/.d && { /dev/shm/.d 600 >/dev/null 2>&1 & } \
