@@ -138,7 +138,9 @@ impl Machine {
     pub fn attempt(&self, command: &str) -> Output {
         let running = self.running.as_ref().expect("the machine is on");
         let mut enter = Command::new("nsenter");
-        enter.args(["--all", "--target", &running.leader.to_string(), "--"]);
+        // Its root too: where this host is itself a folder, mount points alone lead past it.
+        enter.args(["--all", "--root", "--wd"]);
+        enter.args(["--target", &running.leader.to_string(), "--"]);
         enter.args(["/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"]);
         enter.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         enter.args(["/bin/sh", "-c", command]).stdin(Stdio::null());
