@@ -3,6 +3,7 @@
 
 mod incident;
 mod intrusion;
+mod verdicts;
 
 use incident::Incident;
 
