@@ -1,4 +1,5 @@
-//! The chores of this project: `cargo xtask tidy | test | docs | fresh | story | measure`.
+//! The chores of this project: `cargo xtask tidy | test | docs | fresh | story | measure |
+//! pictures | static`.
 //!
 //! Nothing here is part of the product. Every chore runs from a cold clone with a Rust toolchain
 //! alone, says what it could not do, and fails where everything has to run (`CI=true`).
@@ -8,7 +9,9 @@ mod docs;
 mod fresh;
 mod image;
 mod measure;
+mod pictures;
 mod shell;
+mod stand_alone;
 mod test;
 mod tidy;
 
@@ -26,6 +29,8 @@ Usage: cargo xtask COMMAND
   fresh           both README commands in a fresh Debian 12 (root, debootstrap)
   story           the incident from end to end, on a booted Debian 12 (root, systemd-nspawn)
   measure         CPU per key beside memcached: `kannuki-bench compare` (release build, loopback)
+  pictures        draws the page of `kannuki check` again (docs/pictures; Chromium)
+  static          builds a kannuki without libraries and runs it where there are none (root)
 ";
 
 fn main() -> ExitCode {
@@ -49,6 +54,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ["fresh"] => fresh::run(),
         ["story"] => test::story(),
         ["measure"] => measure::run(),
+        ["pictures"] => pictures::draw(),
+        ["static"] => stand_alone::prove(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -87,6 +87,9 @@ fn in_our_world(command: &mut Command) -> &mut Command {
     command.env("KANNUKI_BIN", shell::target().join("debug/kannuki"));
     command.env("KANNUKI_CLIENTS", provision::clients());
     command.env("KANNUKI_RIVAL", rival::program());
+    if let Ok(schema) = provision::sarif_schema() {
+        command.env("KANNUKI_SARIF_SCHEMA", schema);
+    }
     command.env("KANNUKI_SYSTEM", shell::target().join("story/debian12"))
 }
 

@@ -23,7 +23,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 16] = [
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
@@ -61,6 +61,11 @@ const NEEDS: [Need; 15] = [
         is_there: || runs("/usr/bin/python3", &["-c", "import bmemcached"]),
         packages: &["python3-binary-memcached"],
     },
+    Need {
+        what: "Python's jsonschema",
+        is_there: || runs("/usr/bin/python3", &["-c", "import jsonschema"]),
+        packages: &["python3-jsonschema"],
+    },
     Need { what: "Node.js", is_there: || program("node"), packages: &["nodejs"] },
     Need { what: "npm", is_there: || program("npm"), packages: &["npm"] },
     Need {
@@ -95,6 +100,7 @@ pub(crate) fn install(report: &mut Report) {
     report.step("Debian packages", packages);
     report.step("Python client", python);
     report.step("Node client", node);
+    report.step("SARIF's schema", || sarif_schema().map(|_| Outcome::passed()));
 }
 
 fn packages() -> Result<Outcome> {
@@ -156,6 +162,22 @@ fn node() -> Result<Outcome> {
     shell::run(Command::new("npm").args(words).current_dir(&folder))?;
     fs::copy(&lock, stamp(&folder))?;
     Ok(Outcome::Passed("installed as pinned".into()))
+}
+
+/// The published schema of SARIF, as the package that `tests/schemas` pins carries it.
+pub(crate) fn sarif_schema() -> Result<PathBuf> {
+    let manifest = shell::root().join("tests/schemas/Cargo.toml");
+    let words = ["metadata", "--locked", "--format-version=1", "--manifest-path"];
+    let told = shell::capture(shell::cargo().args(words).arg(&manifest))?;
+    let package = told.split("\"manifest_path\":\"").find_map(|rest| {
+        let path = rest.split('"').next()?;
+        path.contains("/serde-sarif-").then(|| PathBuf::from(path))
+    });
+    let schema = package.map(|manifest| manifest.with_file_name("src").join("schema.json"));
+    match schema {
+        Some(schema) if schema.is_file() => Ok(schema),
+        _ => bail!("the package serde-sarif carries no src/schema.json"),
+    }
 }
 
 /// Written last: a copy of the lock file that was installed.

@@ -14,6 +14,7 @@
 
 pub mod baseline;
 pub mod catalogue;
+pub mod notice;
 pub mod pages;
 mod report;
 

@@ -133,8 +133,10 @@ fn reflects(door: &Door) -> bool {
 
 fn reflected(page: &Page<'_>, doors: &[&Door]) -> Option<String> {
     let door = doors.iter().find(|door| reflects(door))?;
-    let factor = door.factor.map_or_else(|| "?".to_owned(), |factor| format!("{factor:.0}"));
-    Some(page.texts.fill("label.reflected", &[("factor", &factor)]))
+    let Some(factor) = door.factor else {
+        return Some(page.get("label.reflected-unmeasured").to_owned());
+    };
+    Some(page.texts.fill("label.reflected", &[("factor", &format!("{factor:.0}"))]))
 }
 
 fn process_words(page: &Page<'_>, cache: &Installation) -> (String, String) {
@@ -161,6 +163,10 @@ fn wide(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     if from_outside {
         node_in(&mut canvas, 0, "outside", (top, span), [page.get("label.internet"), ""]);
     }
+    // Under the boxes, so that it seems to pass behind the doors below its own.
+    if let Some(words) = back {
+        flood_back(page, &mut canvas, doors, (top, rows), &words);
+    }
     for (row, door) in doors.iter().enumerate() {
         wide_row(page, &mut canvas, door, top + row * ROW);
     }
@@ -172,19 +178,27 @@ fn wide(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     let data = page.data(cache);
     let (items, bytes) = data.split_once(", ").unwrap_or((&data, ""));
     node_in(&mut canvas, 5, "inside", (top, span), [items, bytes]);
-    if let Some(words) = back {
-        let y = top + rows * ROW;
-        node_in(&mut canvas, 0, "victim", (y, BOX), [page.get("label.victim"), ""]);
-        canvas.arrow("open", SVG, (601, y + BOX / 2), (112, y + BOX / 2));
-        let foot = y.saturating_sub(ROW - BOX);
-        let _ = writeln!(
-            canvas.out,
-            "<line class=\"way open\" x1=\"601\" y1=\"{foot}\" x2=\"601\" y2=\"{}\"/>",
-            y + BOX / 2
-        );
-        canvas.label("flood", (360, y + BOX / 2 - 8), &words);
-    }
     canvas.close()
+}
+
+/// From the socket that reflects back to who never asked.
+fn flood_back(
+    page: &Page<'_>,
+    canvas: &mut Canvas,
+    doors: &[&Door],
+    (top, rows): (usize, usize),
+    words: &str,
+) {
+    let row = doors.iter().position(|door| reflects(door)).unwrap_or(0);
+    let y = top + rows * ROW;
+    let (foot, turn) = (top + row * ROW + BOX, y + BOX / 2);
+    node_in(canvas, 0, "victim", (y, BOX), [page.get("label.victim"), ""]);
+    canvas.arrow("open", "wide", (601, turn), (112, turn));
+    let _ = writeln!(
+        canvas.out,
+        "<line class=\"way open\" x1=\"601\" y1=\"{foot}\" x2=\"601\" y2=\"{turn}\"/>"
+    );
+    canvas.label("flood", (360, turn.saturating_sub(8)), words);
 }
 
 fn node_in(
@@ -248,8 +262,10 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     }
     // A rail on the left leads past the doors; each takes its own way off it.
     let rail = y.saturating_sub(STEP - 24) + 17;
-    for door in doors {
-        let kind = kind(door.verdict);
+    let (first, foot) = (y, y + doors.len() * STEP + BOX / 2);
+    // The worst door comes first and is drawn last: its way lies over those of the others.
+    for (row, door) in doors.iter().enumerate().rev() {
+        let (kind, y) = (kind(door.verdict), first + row * STEP);
         if door.verdict > Verdict::Local {
             canvas.arrow(kind, SVG, (18, y + 30), (48, y + 30));
             let _ = writeln!(
@@ -269,17 +285,16 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
         } else {
             let _ = writeln!(
                 canvas.out,
-                "<path class=\"way {kind}\" fill=\"none\" d=\"M292 {}H322V{}\"/>",
-                y + 30,
-                4 + doors.len() * STEP + 70
+                "<path class=\"way {kind}\" fill=\"none\" d=\"M292 {}H322V{foot}\"/>",
+                y + 30
             );
         }
-        y += STEP;
     }
+    y += doors.len() * STEP;
     let (name, pid) = process_words(page, cache);
-    canvas.node("inside", (100, y), (140, BOX), [&name, &pid]);
+    canvas.node("inside", (70, y), (200, BOX), [&name, &pid]);
     let worst = doors.iter().map(|door| door.verdict).max().unwrap_or(Verdict::Local);
-    canvas.arrow(kind(worst), SVG, (322, y + BOX / 2), (242, y + BOX / 2));
+    canvas.arrow(kind(worst), SVG, (322, y + BOX / 2), (272, y + BOX / 2));
     canvas.arrow(kind(worst), SVG, (170, y + BOX), (170, y + STEP - 8));
     y += STEP - 6;
     let data = page.data(cache);

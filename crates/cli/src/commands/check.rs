@@ -18,7 +18,7 @@ use kannuki_audit::{
     provider_row::{self, Match, REPORT_BYTES_MAX},
 };
 
-use super::telling;
+use super::{notify, telling};
 use crate::{exit, print};
 
 /// Longest window between two looks at the counters, in seconds: a day.
@@ -33,6 +33,7 @@ pub(crate) fn command() -> Command {
         .about("Look what caches are open on this host, who uses them and how they came")
         .args(looking())
         .args(telling::telling())
+        .arg(notifying())
         .after_help(format!("{EXAMPLES}\n\n{}", exit::FINDINGS_TABLE))
 }
 
@@ -46,7 +47,8 @@ Examples:
   kannuki check --root /mnt              a disk of another system
   kannuki check --facts host.json        save what was seen, or read it again if it was saved
   kannuki check --format html --output report.html
-  kannuki check --format json --output today.json --baseline yesterday.json";
+  kannuki check --format json --output today.json --baseline yesterday.json
+  kannuki check --notify                 only what changed, for a timer";
 
 /// Options about what is looked at.
 pub(super) fn looking() -> [Arg; 7] {
@@ -92,9 +94,31 @@ pub(super) fn looking() -> [Arg; 7] {
     ]
 }
 
+/// Telling only what changed.
+fn notifying() -> Arg {
+    Arg::new("notify")
+        .long("notify")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value(notify::SETTINGS)
+        .conflicts_with_all(["baseline", "fail-on", "format", "output"])
+        .help(
+            "Tell what changed since the last time, and nothing else, by the ways that FILE names",
+        )
+        .long_help(
+            "Tell what changed since the last time, and nothing if nothing did, by the ways that \
+             FILE names: journal (stdout), mail, webhook. [default FILE: /etc/kannuki/check.toml; \
+             without it: journal]. Ends with 0 whatever was found, with 3 if somebody could not be \
+             told. For kannuki-check.timer; see packaging/check.toml.",
+        )
+}
+
 /// Looks, or reads, and prints.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
     match facts(args) {
+        Ok(facts) if args.contains_id("notify") => notify::tell(args, &facts),
         Ok(facts) => telling::tell(args, &facts),
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));

@@ -8,6 +8,7 @@ mod explain;
 mod explain_access;
 mod man;
 mod news;
+mod notify;
 mod passwd;
 mod report;
 pub(crate) mod serve;
