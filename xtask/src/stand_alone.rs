@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::shell;
 
@@ -80,9 +80,18 @@ pub(crate) fn prove() -> Result<()> {
     Ok(())
 }
 
-/// An ELF file with a program interpreter needs its libraries.
+/// Whether the file's program headers name an interpreter: the loader of shared libraries. (The
+/// loader's name alone also stands in the C library, for programs that load modules.)
 fn needs_libraries(program: &Path) -> Result<bool> {
-    Ok(fs::read(program)?.windows(11).any(|bytes| bytes == b"ld-linux-x8"))
+    const INTERPRETER: [u8; 4] = [3, 0, 0, 0];
+    let file = fs::read(program)?;
+    let number = |at: usize, len: usize| {
+        let bytes = file.get(at..at + len).context("no ELF file of 64 bits")?;
+        Ok::<_, anyhow::Error>(bytes.iter().rev().fold(0, |n, b| n << 8 | usize::from(*b)))
+    };
+    let (first, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let head = |index: usize| file.get(first + index * size..first + index * size + 4);
+    Ok((0..count).any(|index| head(index) == Some(&INTERPRETER)))
 }
 
 fn alpine(root: &Path) -> Result<PathBuf> {

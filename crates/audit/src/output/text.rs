@@ -17,7 +17,8 @@ pub(super) fn render(page: &Page<'_>) -> String {
     let _ = writeln!(out, "{}: {}", page.get("label.looked"), page.looked());
     if let Some(verdict) = report.summary.verdict {
         let words = page.verdict(verdict);
-        let _ = writeln!(out, "{}: {} - {words}", page.get("label.verdict"), verdict.name());
+        let line = format!("{}: {} - {words}", page.get("label.verdict"), verdict.name());
+        paragraph(&mut out, page, "", &line);
     }
     out.push('\n');
     if report.caches.is_empty() {
