@@ -195,7 +195,8 @@ fn gets_a_log(incident: &Incident) {
     }
     incident.wait_for_memcached();
     let log = "/var/log/memcached.log";
-    let ask = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/11211; printf \"get witness\\r\\nquit\\r\\n\" >&3; cat <&3'";
+    let ask = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/11211; \
+               printf \"get witness\\r\\nquit\\r\\n\" >&3; cat <&3'";
     machine.run(ask);
     assert!(machine.read(log).contains("get witness"), "the log is kept");
     machine.run("logrotate --force /etc/logrotate.d/kannuki-memcached");

@@ -1,8 +1,4 @@
 //! `kannuki check --notify`: who is told what, once, and again where it did not arrive.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
-
-mod https;
 
 use std::{
     fs,
@@ -15,7 +11,7 @@ use std::{
     },
 };
 
-use https::{Reply, Server};
+use crate::https::{Reply, Server};
 
 /// A host, its settings, and a `sendmail` that keeps what it gets.
 struct Host {

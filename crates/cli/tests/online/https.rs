@@ -1,7 +1,5 @@
 //! A server of HTTPS on loopback that answers as a test wants, with a certificate of its own making.
 
-#![allow(dead_code, reason = "each test that has this module uses a part of it")]
-
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},

@@ -1,8 +1,4 @@
 //! `kannuki news update` against a server of our own: what it takes, and how it is lied to.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
-
-mod https;
 
 use std::{
     fs,
@@ -10,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use https::{Asked, Reply, Server};
+use crate::https::{Asked, Reply, Server};
 
 fn kannuki(words: &[&str], state: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kannuki"));
