@@ -2,8 +2,8 @@
 //!
 //! Rows of sixteen 16-bit fingerprints, each row first in, first out. 0.5 to 0.75 fingerprints
 //! for each item; the table follows the number of items in coarse steps, row by row in the order of
-//! hashes, so that what is remembered survives. A wrong match (2^-12 a look-up) only places one item
-//! too well.
+//! hashes, so that what is remembered survives. It grows part by part, so that no step is long. A
+//! wrong match (2^-12 a look-up) only places one item too well.
 
 use crate::blocks::Blocks;
 use crate::pool::{Charge, Need, Pool};
@@ -11,9 +11,18 @@ use crate::pool::{Charge, Need, Pool};
 /// The ghosts of one shard.
 #[derive(Debug)]
 pub(crate) struct Ghost {
+    /// Equal ranges of hashes, in their order.
+    parts: [Part; PARTS],
+    /// The part that is looked at next.
+    next: usize,
+    shard: usize,
+}
+
+/// Rows for a range of hashes.
+#[derive(Debug)]
+struct Part {
     rows: Vec<Row>,
     charge: Option<Charge>,
-    shard: usize,
 }
 
 type Row = [u8; ROW_BYTES];
@@ -23,26 +32,32 @@ const PRINT_BYTES: usize = 2;
 const ROW_BYTES: usize = PRINT_BYTES * ROW_SLOTS;
 /// Tenths of the number of items that are remembered at least.
 const SHARE_TENTHS: usize = 5;
+const PART_BITS: u32 = 6;
+/// With 80 million items in a shard, more than fit, a part has 39,000 rows or 1.2 MiB.
+const PARTS: usize = 1 << PART_BITS;
+/// A step of [`Ghost::follow`] ends behind the part with which it wrote so many rows: 64 KiB.
+const ROWS_A_STEP: usize = 2048;
 
 impl Ghost {
     pub(crate) const fn new(shard: usize) -> Self {
-        Self { rows: Vec::new(), charge: None, shard }
+        let parts = [const { Part { rows: Vec::new(), charge: None } }; PARTS];
+        Self { parts, next: 0, shard }
     }
 
     /// Bytes charged for it.
     pub(crate) fn bytes(&self) -> u64 {
-        self.charge.as_ref().map_or(0, Charge::bytes)
+        self.parts.iter().map(Part::bytes).sum()
     }
 
     /// Where a hash is remembered, if it is: for prefetching.
     pub(crate) fn near(&self, hash: u64) -> &[u8] {
-        self.row_of(hash).map_or(&[], |row| &self.rows[row])
+        let (part, row) = self.place_of(hash);
+        self.parts[part].rows.get(row).map_or(&[], |row| row)
     }
 
     /// Remembers a hash.
     pub(crate) fn remember(&mut self, hash: u64) {
-        let Some(row) = self.row_of(hash) else { return };
-        let row = &mut self.rows[row];
+        let Some(row) = self.row_mut(hash) else { return };
         row.copy_within(..ROW_BYTES - PRINT_BYTES, PRINT_BYTES);
         row[..PRINT_BYTES].copy_from_slice(&fingerprint(hash));
     }
@@ -55,8 +70,7 @@ impl Ghost {
 
     /// Whether this hash is remembered; it is forgotten.
     pub(crate) fn take(&mut self, hash: u64) -> bool {
-        let Some(row) = self.row_of(hash) else { return false };
-        let row = &mut self.rows[row];
+        let Some(row) = self.row_mut(hash) else { return false };
         let print = fingerprint(hash);
         let Some(at) = row.chunks_exact(PRINT_BYTES).position(|held| held == print) else {
             return false;
@@ -66,19 +80,54 @@ impl Ghost {
         true
     }
 
-    /// Follows the number of items in coarse steps. Without memory it stays as it is.
-    pub(crate) fn follow<M: Blocks>(&mut self, items: usize, pool: &Pool<M>) {
-        let wanted = (items * SHARE_TENTHS / 10).div_ceil(ROW_SLOTS);
+    /// One step of following the number of items; returns how many rows it wrote. Without memory
+    /// a part stays as it is.
+    pub(crate) fn follow<M: Blocks>(&mut self, items: usize, pool: &Pool<M>) -> usize {
+        let wanted = (items * SHARE_TENTHS / 10).div_ceil(ROW_SLOTS * PARTS);
+        let mut written = 0;
+        for _ in 0..PARTS {
+            if written >= ROWS_A_STEP {
+                break;
+            }
+            written += self.parts[self.next].follow(wanted, self.shard, pool);
+            self.next = (self.next + 1) % PARTS;
+        }
+        written
+    }
+
+    fn row_mut(&mut self, hash: u64) -> Option<&mut Row> {
+        let (part, row) = self.place_of(hash);
+        self.parts[part].rows.get_mut(row)
+    }
+
+    /// Part and row; the row is 0 where there is none.
+    fn place_of(&self, hash: u64) -> (usize, usize) {
+        // The bits below those that chose the shard and above the fingerprint.
+        let order = (hash >> 16) & 0xffff_ffff;
+        let part = (order >> (u32::BITS - PART_BITS)) as usize;
+        let within = (order << PART_BITS) & 0xffff_ffff;
+        let row = (within * self.parts[part].rows.len() as u64) >> 32;
+        (part, row as usize)
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+
+    /// Gets so many rows, about; returns how many it wrote.
+    fn follow<M: Blocks>(&mut self, wanted: usize, shard: usize, pool: &Pool<M>) -> usize {
         let now = self.rows.len();
         if wanted <= now && now <= wanted * 3 / 2 {
-            return;
+            return 0;
         }
         let rows = if wanted > now { wanted + wanted / 8 } else { wanted };
         // As a write: ghosts must not take the segment that relief needs.
-        let Some(charge) = pool.charge((rows * ROW_BYTES) as u64, Need::Write) else { return };
+        let Some(charge) = pool.charge((rows * ROW_BYTES) as u64, Need::Write) else { return 0 };
         let mut fresh = Vec::new();
         if fresh.try_reserve_exact(rows).is_err() {
-            return;
+            return 0;
         }
         for row in 0..rows {
             // Rows are in the order of hashes, so a new one lies within one or two old ones.
@@ -87,17 +136,11 @@ impl Ghost {
             let last = self.rows.get(last).copied().unwrap_or_default();
             fresh.push(if first == last { first } else { mixed(&first, &last) });
         }
-        pool.hold(self.shard, charge.bytes());
-        pool.unhold(self.shard, self.bytes());
+        pool.hold(shard, charge.bytes());
+        pool.unhold(shard, self.bytes());
         self.rows = fresh;
         self.charge = Some(charge);
-    }
-
-    fn row_of(&self, hash: u64) -> Option<usize> {
-        // The bits below those that chose the shard and above the fingerprint.
-        let order = (hash >> 16) & 0xffff_ffff;
-        let row = (order * self.rows.len() as u64) >> 32;
-        (!self.rows.is_empty()).then_some(row as usize)
+        rows
     }
 }
 
@@ -135,6 +178,7 @@ mod tests {
         assert!(!ghost.take(1), "without items there are no ghosts");
         ghost.follow(10_000, &pool);
         assert_eq!(ghost.bytes(), pool.held(0));
+        assert!((10_000..15_000).contains(&ghost.bytes()), "{}", ghost.bytes());
         for number in 0..20_000 {
             ghost.remember(hash(number));
         }
@@ -150,5 +194,24 @@ mod tests {
         ghost.follow(20_000, &pool);
         ghost.follow(100, &pool);
         assert_eq!(ghost.bytes(), pool.budget.used());
+    }
+
+    #[test]
+    fn growing_with_millions_of_items_is_cut_into_steps() {
+        let pool = Pool::new(Boxed, 64 << 20, &Geometry::of(0, 1024));
+        let mut ghost = Ghost::new(0);
+        let mut steps = 0;
+        let part_rows = 4_000_000 * 5 / 10 / (16 * 64) * 9 / 8 + 2;
+        loop {
+            let written = ghost.follow(4_000_000, &pool);
+            assert!(written < 2048 + part_rows, "{written} rows in one step");
+            if written == 0 {
+                break;
+            }
+            steps += 1;
+        }
+        assert!((32..=64).contains(&steps), "{steps}");
+        assert!(ghost.bytes() >= 4_000_000, "{}", ghost.bytes());
+        assert_eq!(ghost.bytes(), pool.held(0));
     }
 }

@@ -11,6 +11,7 @@ use crate::chain::Chain;
 use crate::layout::{Head, Marks, Spans, is_dead};
 use crate::location::{Addressing, LARGES_MAX, Location, Place};
 use crate::pool::Charge;
+use crate::steps::{self, Work};
 use crate::time::{Expiry, Now};
 
 /// The first-in-first-out queue that an item is in.
@@ -117,6 +118,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
 
     /// The hash of the key at `location`.
     pub(crate) fn hash_of(&self, location: Location) -> u64 {
+        steps::note(Work::Keys, 1);
         match self.addressing.place(location) {
             Place::Large(number) => self.large(number).map_or(0, |large| large.hash),
             Place::Record { .. } => hash(&self.seed, self.key(location)),

@@ -22,6 +22,7 @@ mod loom_tests;
 mod pool;
 mod shard;
 pub mod stats;
+mod steps;
 mod store;
 mod sync;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! before anything is thrown out, at most [`STEP_RECORDS`] records a lock, and then tries again.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
 use crate::blocks::{Blocks, Boxed};
@@ -14,7 +15,7 @@ use crate::face::{
     Removal, Removed, Step, Stepped, StoreConfig, Walked, Write, Written,
 };
 use crate::geometry::{Geometry, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN};
-use crate::heap::hash;
+use crate::heap::{Large, hash};
 use crate::pool::{Need, Pool};
 use crate::shard::{Given, STEP_RECORDS, Shard, Starved, Unshown};
 use crate::stats::{ClassStats, StoreStats};
@@ -105,7 +106,7 @@ impl<M: Blocks> Store<M> {
     }
 
     fn each_locked(&self, hashes: &[u64], sorted: &ByShard, work: impl Fn(&Shard<M>, u64)) {
-        let mut held: Option<(usize, MutexGuard<'_, Shard<M>>)> = None;
+        let mut held: Option<(usize, Held<'_, M>)> = None;
         for at in sorted.iter() {
             let Some(&hash) = hashes.get(at) else { continue };
             let number = self.shard_of(hash);
@@ -468,16 +469,48 @@ impl<M: Blocks> Store<M> {
         hash.checked_shr(64 - self.cut.shard_bits).unwrap_or(0) as usize
     }
 
-    fn enter(&self, hash: u64, now: Now) -> MutexGuard<'_, Shard<M>> {
+    fn enter(&self, hash: u64, now: Now) -> Held<'_, M> {
         let mut shard = self.lock(self.shard_of(hash));
         shard.enter(now);
         shard
     }
 
-    pub(crate) fn lock(&self, number: usize) -> MutexGuard<'_, Shard<M>> {
+    pub(crate) fn lock(&self, number: usize) -> Held<'_, M> {
         // Nothing under the lock can panic but the caller's `read` and `visit`, and they are called
         // when the shard is whole.
-        self.shards[number].0.lock().unwrap_or_else(PoisonError::into_inner)
+        let shard = self.shards[number].0.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        crate::steps::begin();
+        Held { shard, dead: Vec::new() }
+    }
+}
+
+/// A locked shard. The lock is given back first, then what large items gave up is freed.
+pub(crate) struct Held<'s, M: Blocks> {
+    shard: MutexGuard<'s, Shard<M>>,
+    dead: Vec<Large<M::Block>>,
+}
+
+impl<M: Blocks> Deref for Held<'_, M> {
+    type Target = Shard<M>;
+
+    fn deref(&self) -> &Shard<M> {
+        &self.shard
+    }
+}
+
+impl<M: Blocks> DerefMut for Held<'_, M> {
+    fn deref_mut(&mut self) -> &mut Shard<M> {
+        &mut self.shard
+    }
+}
+
+impl<M: Blocks> Drop for Held<'_, M> {
+    fn drop(&mut self) {
+        // Fields are dropped after this, in their order: the lock, then these.
+        self.dead = self.shard.take_dead();
+        #[cfg(test)]
+        crate::steps::end();
     }
 }
 

@@ -16,6 +16,7 @@ impl<M: Blocks> Shard<M> {
 
     /// Checks the invariants; returns bytes held.
     pub(crate) fn audit(&self) -> u64 {
+        assert!(self.dead.is_empty(), "freed by whoever held the lock");
         let mut items = 0;
         let (mut small, mut main) = (0, 0);
         let mut expected = StoreStats::default();

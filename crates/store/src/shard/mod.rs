@@ -8,6 +8,7 @@
 #[cfg(not(loom))]
 mod audit;
 mod fetch;
+mod line;
 mod place;
 mod relief;
 mod removal;
@@ -15,20 +16,19 @@ mod step;
 mod sweep;
 mod write;
 
-use std::collections::VecDeque;
-
 use crate::blocks::Blocks;
 use crate::class::{class_of, item_size};
 use crate::counters::Counters;
 use crate::face::{Absent, Depth, StoreConfig};
 use crate::geometry::Geometry;
 use crate::ghost::Ghost;
-use crate::heap::{Facts, Heap, Queue, Seen};
+use crate::heap::{Facts, Heap, Large, Queue, Seen};
 use crate::index::{Index, Slot};
 use crate::layout;
 use crate::location::{Location, Place};
 use crate::pool::Pool;
 use crate::stats::{ClassStats, StoreStats};
+use crate::steps::{self, Work};
 use crate::sync::Arc;
 use crate::time::Now;
 
@@ -61,8 +61,8 @@ pub(crate) struct Shard<M: Blocks> {
     ghost: Ghost,
     /// Segments that records are appended to.
     open: [Option<usize>; STREAMS],
-    small: VecDeque<Unit>,
-    main: VecDeque<Unit>,
+    small: line::Line,
+    main: line::Line,
     small_bytes: u64,
     main_bytes: u64,
     drain: Option<relief::Drain>,
@@ -81,6 +81,9 @@ pub(crate) struct Shard<M: Blocks> {
     /// The latest second seen. Accesses are read as before it, so that they stay right when the
     /// clock goes back.
     newest: Now,
+    /// Large items that are in no place any more: whoever holds the lock takes them along and frees
+    /// them without it, since a gibibyte takes some ten milliseconds.
+    dead: Vec<Large<M::Block>>,
     /// Why the item that this operation looked up was removed as dead.
     died: Option<Absent>,
 }
@@ -112,8 +115,6 @@ const STREAMS: usize = 3;
 const LINE_BYTES: usize = 64;
 /// Flushes that may wait for their time; a further one takes the place of the last.
 const DEADLINES_MAX: usize = 16;
-/// Void entries a queue may hold besides as many as valid ones.
-const QUEUE_VOID_MAX: usize = 64;
 
 impl<M: Blocks> Shard<M> {
     pub(crate) fn new(
@@ -133,8 +134,8 @@ impl<M: Blocks> Shard<M> {
             heap: Heap::new(cut.segment_bytes, config.seed, config.cas),
             ghost: Ghost::new(number),
             open: [None; STREAMS],
-            small: VecDeque::new(),
-            main: VecDeque::new(),
+            small: line::Line::default(),
+            main: line::Line::default(),
             small_bytes: 0,
             main_bytes: 0,
             drain: None,
@@ -147,6 +148,7 @@ impl<M: Blocks> Shard<M> {
             counters: Counters::new(),
             scratch: Vec::new(),
             newest: Now(0),
+            dead: Vec::new(),
             died: None,
         }
     }
@@ -294,6 +296,12 @@ impl<M: Blocks> Shard<M> {
         let Some(large) = self.heap.take_large(number) else { return };
         *self.bytes_of(large.queue) -= large.charged;
         self.pool.unhold(self.number, large.charged);
+        self.dead.push(large);
+    }
+
+    /// What is to be freed without the lock.
+    pub(crate) fn take_dead(&mut self) -> Vec<Large<M::Block>> {
+        std::mem::take(&mut self.dead)
     }
 
     /// Gives a segment without live records back.
@@ -333,10 +341,8 @@ impl<M: Blocks> Shard<M> {
         let heap = &self.heap;
         let line = if queue == Queue::Small { &mut self.small } else { &mut self.main };
         let valid_max = heap.segments_end() + heap.larges_held();
-        if line.len() >= 2 * valid_max + QUEUE_VOID_MAX {
-            line.retain(|unit| unit.is_valid(heap));
-        }
-        line.push_back(unit);
+        let looked = line.push(unit, valid_max, |unit| unit.is_valid(heap));
+        steps::note(Work::Entries, looked);
     }
 
     /// A stamp for a new unit of so many bytes. The difference of two says what came into Small

@@ -9,12 +9,13 @@
 //! Invariants: a segment being drained is in no queue; every victim frees a part of a segment, so
 //! that relief ends; one call looks at no more records than it was allowed.
 
-use super::{Found, Shard, UnitPlace};
+use super::{Found, Shard, Unit, UnitPlace};
 use crate::blocks::Blocks;
 use crate::class::class_of;
 use crate::heap::{NEVER, Queue};
 use crate::index::COUNTER_MAX;
 use crate::location::{Addressing, Location, Place};
+use crate::steps::{self, Work};
 use crate::time::Now;
 
 /// A segment whose items are being moved or thrown out, record by record.
@@ -70,6 +71,11 @@ pub(crate) struct Relief {
 
 /// Records looked ahead: as many cache misses as processors overlap, about.
 const AHEAD_MAX: usize = 12;
+/// Void entries of a queue that are passed over in one step.
+const VOID_MAX: usize = 256;
+/// A large item's turn counts as so many records: before each one all segments are looked through
+/// for what is dead, up to 20 us.
+const LARGE_RECORDS: usize = 16;
 /// Small's share of the bytes is one in this many.
 const SMALL_SHARE: u64 = 10;
 /// Uses in Small that earn a place in Main.
@@ -124,11 +130,17 @@ impl<M: Blocks> Shard<M> {
         if self.drain.is_some() {
             return true;
         }
+        if self.sweep.none_dead_at == now.0 {
+            return false;
+        }
         let below = self.flushed_below;
         let dead = self.heap.segments().find(|(_, segment)| {
             segment.generation < below || (segment.latest != NEVER && segment.latest <= now.0)
         });
-        let Some((number, _)) = dead else { return false };
+        let Some((number, _)) = dead else {
+            self.sweep.none_dead_at = now.0;
+            return false;
+        };
         self.start(number, Reason::Dead);
         true
     }
@@ -153,27 +165,32 @@ impl<M: Blocks> Shard<M> {
             relief.exhausted = true;
             return;
         }
-        self.ghost.follow(self.index.items(), &self.pool);
+        let written = self.ghost.follow(self.index.items(), &self.pool);
+        steps::note(Work::GhostRows, written);
         let total = self.small_bytes + self.main_bytes;
         let first = if self.small_bytes * SMALL_SHARE > total { Queue::Small } else { Queue::Main };
         let second = if first == Queue::Small { Queue::Main } else { Queue::Small };
-        match self.pop(first).or_else(|| self.pop(second)) {
-            Some(UnitPlace::Segment(number)) => self.start(number, Reason::Turn),
-            Some(UnitPlace::Large(number)) => self.turn_of_large(number, now, relief),
-            None => relief.exhausted = true,
-        }
-    }
-
-    /// The head of a queue.
-    fn pop(&mut self, queue: Queue) -> Option<UnitPlace> {
-        let line = if queue == Queue::Small { &mut self.small } else { &mut self.main };
-        // Bound: entries are popped.
-        while let Some(unit) = line.pop_front() {
-            if unit.is_valid(&self.heap) {
-                return Some(unit.place);
+        for _ in 0..VOID_MAX {
+            let Some(unit) = self.pop(first).or_else(|| self.pop(second)) else {
+                relief.exhausted = true;
+                return;
+            };
+            steps::note(Work::Entries, 1);
+            match unit.place {
+                _ if !unit.is_valid(&self.heap) => {}
+                UnitPlace::Segment(number) => return self.start(number, Reason::Turn),
+                UnitPlace::Large(number) => return self.turn_of_large(number, now, relief),
             }
         }
-        None
+        relief.looked += VOID_MAX;
+    }
+
+    /// The first entry of a queue, valid or not.
+    fn pop(&mut self, queue: Queue) -> Option<Unit> {
+        match queue {
+            Queue::Small => self.small.pop(),
+            Queue::Main => self.main.pop(),
+        }
     }
 
     fn start(&mut self, number: usize, reason: Reason) {
@@ -208,6 +225,7 @@ impl<M: Blocks> Shard<M> {
                     return;
                 }
                 relief.looked += 1;
+                steps::note(Work::Records, 1);
                 if let Some(drain) = &mut self.drain {
                     drain.cursor = record.next;
                 }
@@ -286,7 +304,8 @@ impl<M: Blocks> Shard<M> {
     }
 
     fn turn_of_large(&mut self, number: usize, now: Now, relief: &mut Relief) {
-        relief.looked += 1;
+        relief.looked += LARGE_RECORDS;
+        steps::note(Work::Records, LARGE_RECORDS);
         let location = Addressing::large(number);
         let hash = self.heap.hash_of(location);
         let slot = self.index.find(hash, |at| at == location);
@@ -323,7 +342,7 @@ impl<M: Blocks> Shard<M> {
         *self.bytes_of(seen.queue) -= charged;
         *self.bytes_of(Queue::Main) += charged;
         let place = UnitPlace::Large(number);
-        self.enqueue(Queue::Main, super::Unit { place, stamp });
+        self.enqueue(Queue::Main, Unit { place, stamp });
     }
 
     /// Frees a dead item met while looking for room.

@@ -6,6 +6,7 @@ use crate::blocks::Blocks;
 use crate::class::class_of;
 use crate::face::{Cursor, Maintained, Walked};
 use crate::location::{Addressing, Location};
+use crate::steps::{self, Work};
 use crate::time::Now;
 
 /// Where the sweep stands.
@@ -15,7 +16,7 @@ pub(super) struct Sweep {
     /// Not before this second does another round begin.
     next_round: u32,
     /// In this second no segment was dead as a whole: looking through all of them again can wait.
-    none_dead_at: u32,
+    pub(super) none_dead_at: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,12 +44,11 @@ impl<M: Blocks> Shard<M> {
                 return Maintained { more: true, items_checked, items_reclaimed };
             }
         }
-        if self.sweep.none_dead_at != now.0 && self.choose_dead(now) {
+        if self.choose_dead(now) {
             let relief = self.relieve(now, STEP_RECORDS);
             let (items_checked, items_reclaimed) = (relief.looked as u32, relief.reclaimed);
             return Maintained { more: true, items_checked, items_reclaimed };
         }
-        self.sweep.none_dead_at = now.0;
         let mut done = self.sweep_step(now);
         done.more |= self.index.give_slab_back(&self.pool);
         done
@@ -107,6 +107,7 @@ impl<M: Blocks> Shard<M> {
                 self.sweep.part = self.next_part(number + 1, now);
                 return done;
             };
+            steps::note(Work::Records, 1);
             if lives {
                 done.items_checked += 1;
                 let location = self.heap.addressing.record(number, offset);
@@ -125,6 +126,7 @@ impl<M: Blocks> Shard<M> {
         let mut done = Maintained { more: true, ..Maintained::default() };
         let end = self.heap.larges_end().min(from + STEP_RECORDS);
         for number in from..end {
+            steps::note(Work::Records, 1);
             if self.heap.large(number).is_some() {
                 done.items_checked += 1;
                 let reclaimed = self.sweep_one(Addressing::large(number), now).is_none();

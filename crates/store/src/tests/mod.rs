@@ -7,6 +7,7 @@ mod model;
 mod oracle;
 mod policy;
 mod semantics;
+mod steps;
 mod threads;
 
 use crate::Store;
