@@ -13,7 +13,7 @@ pub(crate) enum Work {
     /// Keys that were read and hashed.
     Keys,
     /// Bytes of blocks that were taken from or given back to the system.
-    #[cfg_attr(not(test), expect(dead_code, reason = "noted by the blocks of tests"))]
+    #[cfg(test)]
     BlockBytes,
 }
 

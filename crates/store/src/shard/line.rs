@@ -25,8 +25,8 @@ const ENTRIES_A_PUSH: usize = 64;
 const VOID: Unit = Unit { place: UnitPlace::Segment(0), stamp: u64::MAX };
 
 impl Line {
-    /// Adds a unit at the end. While there are more than twice `valid_max` entries, gaps are closed,
-    /// a few entries at a time. Returns how many were looked at.
+    /// Adds a unit at the end. While there are more than twice `valid_max` entries, gaps are
+    /// closed, a few entries at a time. Returns how many were looked at.
     pub(super) fn push(
         &mut self,
         unit: Unit,
