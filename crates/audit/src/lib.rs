@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod apply;
 pub mod collect;
 pub mod facts;
 pub mod findings;
@@ -13,6 +14,7 @@ mod formats;
 pub mod letter;
 pub mod memcached_options;
 pub mod output;
+pub mod plan;
 pub mod provider_row;
 pub mod rules;
 pub mod texts;

@@ -41,6 +41,10 @@ pub(super) fn collect(view: &View, processes: &[Process]) -> Firewall {
             }
         }
     }
+    // Which of them a change could use: noted with the commands that were run.
+    for program in ["nft", "iptables", "ip6tables"] {
+        view.run(&[program, "--version"]);
+    }
     let mut firewall = Firewall {
         nftables: if nft { rules(view, &["nft", "-j", "list", "ruleset"]) } else { none(view) },
         legacy_v4: legacy(view, &legacy_tables_v4, "iptables-legacy-save"),
@@ -208,6 +212,9 @@ const AT_BOOT: &[&str] = &[
     "/etc/csf/csf.conf",
     "/etc/apf/conf.apf",
     "/etc/pf.conf",
+    // Written by `kannuki close`.
+    "/etc/kannuki/firewall.nft",
+    "/etc/systemd/system/kannuki-firewall.service",
 ];
 
 fn at_boot(view: &View) -> Vec<ConfigFile> {

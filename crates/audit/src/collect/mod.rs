@@ -16,15 +16,15 @@
 //! - What cannot be seen becomes a gap; no missing right, file or program makes a collection fail.
 
 mod addresses;
-mod clock;
+pub(crate) mod clock;
 mod firewall;
 mod host;
 mod packages;
-mod probe;
+pub(crate) mod probe;
 mod processes;
 mod references;
 mod root;
-mod run;
+pub(crate) mod run;
 mod sockets;
 mod starts;
 mod talk;
@@ -213,7 +213,7 @@ impl View {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         use std::fmt::Write as _;
         // Writing into a string cannot fail.

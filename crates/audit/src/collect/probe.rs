@@ -84,6 +84,11 @@ fn probe(inode: u64, address: SocketAddr, request: &str) -> Probe {
     Probe { inode, address, request: request.to_owned(), request_bytes, answer }
 }
 
+/// Whether anybody answers `version` at an own address.
+pub(crate) fn answers(address: SocketAddr) -> bool {
+    exchange(address, &datagram(0, "version")).is_ok_and(|answer| answer.datagrams > 0)
+}
+
 /// One frame: request id, sequence 0, one datagram, reserved; then the command.
 fn datagram(inode: u64, request: &str) -> Vec<u8> {
     // The id only has to differ from what an earlier probe may still have on its way.

@@ -6,7 +6,7 @@
 
 use std::{
     io::Read,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     time::Duration,
@@ -24,11 +24,11 @@ const OUTPUT_BYTES_MAX: u64 = 8 << 20;
 /// Of its complaints, in bytes.
 const COMPLAINT_BYTES_MAX: u64 = 4096;
 /// Where such programs stand.
-const FOLDERS: [&str; 6] =
+pub(crate) const FOLDERS: [&str; 6] =
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
 /// Runs a command; its result is also noted in `runs`.
-pub(super) fn run(words: &[&str], runs: &mut Vec<CommandRun>) -> Seen<String> {
+pub(crate) fn run(words: &[&str], runs: &mut Vec<CommandRun>) -> Seen<String> {
     run_within(words, WAIT_MAX, false, runs)
 }
 
@@ -49,14 +49,18 @@ pub(super) fn run_within(
     seen
 }
 
+/// Where a program stands.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+}
+
 fn run_program(
     name: &str,
     arguments: &[&str],
     wait_max: Duration,
     any_end: bool,
 ) -> (String, Seen<String>) {
-    let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|p| p.is_file());
-    let Some(path) = found else {
+    let Some(path) = find(name) else {
         let detail = format!("{name} is not installed");
         return ("not installed".to_owned(), Seen::unseen(Why::Absent, detail));
     };

@@ -27,15 +27,18 @@ mod usage;
 mod wording;
 
 use crate::facts::{Facts, Seen};
-use crate::findings::{Finding, Gap, Report, SCHEMA, Summary, quoted};
+use crate::findings::{Finding, Gap, Installation, Report, SCHEMA, Summary, quoted};
 use crate::texts::Texts;
 use crate::vulnerabilities::Table;
 
 pub use caches::Cache;
+pub(crate) use caches::{all as caches_of, order};
 pub use flaws::{Flaw, flaws};
 pub use news::{News, news};
+pub(crate) use next_start::{container_commands, waiting};
 pub use running::Running;
 pub use wording::utc;
+pub(crate) use wording::{list, shell_word};
 
 /// Findings of one report; a host with more caches than that is read in parts.
 const FINDINGS_MAX: usize = 2_000;
@@ -89,6 +92,17 @@ pub fn judge(facts: &Facts, table: &Table, texts: &Texts) -> Report {
         findings,
         gaps: gaps(facts),
     }
+}
+
+/// Each cache with its doors, and what the rules of doors and of the next start say of it.
+pub(crate) fn installations<'f>(case: &Case<'f>) -> Vec<(Cache<'f>, Installation, Vec<Finding>)> {
+    let judged = caches::all(case.facts).into_iter().map(|cache| {
+        let mut findings = Vec::new();
+        let service = exposure::service(case, &cache, &mut findings);
+        next_start::judge(&cache, &service, &mut findings);
+        (cache, service, findings)
+    });
+    judged.collect()
 }
 
 fn gaps(facts: &Facts) -> Vec<Gap> {

@@ -2,7 +2,9 @@
 //! stop or restart.
 
 use super::{Case, caches::Cache, running::Running, wording};
-use crate::facts::{AtBoot, FileRole, StartCommand, StartConfig, StartKind, Starter};
+use crate::facts::{
+    AtBoot, Facts, FileRole, Process, StartCommand, StartConfig, StartKind, Starter,
+};
 use crate::findings::{Confidence, Evidence, Finding, Installation, Verdict, catalogue};
 
 /// Compares a running cache with the settings that would start it again.
@@ -69,28 +71,35 @@ fn sorted(running: &Running) -> Vec<String> {
 
 /// Settings that will start a cache that does not run now.
 pub(crate) fn judge_waiting(case: &Case<'_>, findings: &mut Vec<Finding>) {
-    let running: Vec<&str> = super::caches::all(case.facts)
-        .iter()
-        .filter_map(|cache| cache.start.map(|start| start.id.as_str()))
-        .collect();
-    for start in &case.facts.starts {
-        let waits = start.comes_back() == Some(true) && !running.contains(&start.id.as_str());
-        if !waits {
-            continue;
-        }
-        let version = case.facts.packages.installed.list().iter().find_map(|package| {
-            let order = super::caches::order(package.kind)?;
-            (package.name == "memcached").then(|| order.upstream(&package.version))?
-        });
-        let opening = start.commands.iter().find(|command| match start.kind {
-            // Inside, every address is the container's own; what is published counts.
-            StartKind::Container | StartKind::Compose => publishes(start),
-            _ => is_memcached(command) && opens_up(command, version),
-        });
-        if let Some(command) = opening {
-            findings.push(opens(start, command, &start.id));
-        }
+    for (start, command) in waiting(case.facts) {
+        findings.push(opens(start, command, &start.id));
     }
+}
+
+/// Settings that will open a cache which does not run now, each with the command that does.
+pub(crate) fn waiting(facts: &Facts) -> Vec<(&StartConfig, &StartCommand)> {
+    let caches = super::caches::all(facts);
+    let running: Vec<&str> =
+        caches.iter().filter_map(|cache| cache.start.map(|start| start.id.as_str())).collect();
+    let version = facts.packages.installed.list().iter().find_map(|package| {
+        let order = super::caches::order(package.kind)?;
+        (package.name == "memcached").then(|| order.upstream(&package.version))?
+    });
+    let opening = |start: &'_ StartConfig, command: &StartCommand| match start.kind {
+        // Inside, every address is the container's own; what is published counts.
+        StartKind::Container | StartKind::Compose => publishes(start),
+        _ => is_memcached(command) && opens_up(command, version),
+    };
+    let waits = |start: &&StartConfig| {
+        start.comes_back() == Some(true) && !running.contains(&start.id.as_str())
+    };
+    let starts = facts.starts.iter().filter(waits);
+    starts
+        .filter_map(|start| {
+            let command = start.commands.iter().find(|command| opening(start, command))?;
+            Some((start, command))
+        })
+        .collect()
 }
 
 fn is_memcached(command: &StartCommand) -> bool {
@@ -228,16 +237,22 @@ fn without_listening(options: &str) -> String {
 
 /// The commands that shut a running cache: by its settings where they are known, else by stopping.
 pub(crate) fn shut(cache: &Cache<'_>) -> Vec<String> {
-    if let Some(container) = cache.process.and_then(|process| process.container.as_ref()) {
-        let name = wording::shell_word(container.name.as_deref().unwrap_or(&container.id));
-        let engine = wording::shell_word(&container.engine);
-        return vec![
-            format!("{engine} inspect --format '{{{{json .HostConfig.PortBindings}}}}' {name}"),
-            "# publish it as 127.0.0.1:11211:11211 and create the container again".to_owned(),
-        ];
+    if let Some(process) = cache.process.filter(|process| process.container.is_some()) {
+        return container_commands(process);
     }
     let commands = cache.start.map(bind).unwrap_or_default();
     if commands.is_empty() { stop(cache) } else { commands }
+}
+
+/// The commands with which a person shuts a cache in a container.
+pub(crate) fn container_commands(process: &Process) -> Vec<String> {
+    let Some(container) = &process.container else { return Vec::new() };
+    let name = wording::shell_word(container.name.as_deref().unwrap_or(&container.id));
+    let engine = wording::shell_word(&container.engine);
+    vec![
+        format!("{engine} inspect --format '{{{{json .HostConfig.PortBindings}}}}' {name}"),
+        "# publish it as 127.0.0.1:11211:11211 and create the container again".to_owned(),
+    ]
 }
 
 /// The commands that stop it for good.

@@ -193,7 +193,8 @@ mod tests {
                 }
                 let source = std::fs::read_to_string(&path).unwrap();
                 for quoted in source.split('"').skip(1).step_by(2) {
-                    let groups = ["label.", "news.", "text.", "sign.", "triage.", "letter."];
+                    let groups =
+                        ["close.", "label.", "news.", "text.", "sign.", "triage.", "letter."];
                     let is_file = quoted.ends_with(".json");
                     let is_key = !is_file && groups.iter().any(|g| quoted.starts_with(g));
                     let plain = |c: char| c.is_ascii_lowercase() || c == '.' || c == '-';

@@ -1,6 +1,7 @@
 //! The commands, one file each, and the command line that clap reads.
 
 mod check;
+mod close;
 mod completion;
 pub(crate) mod config;
 mod docs;
@@ -42,6 +43,7 @@ pub(crate) fn run(words: Vec<OsString>) -> u8 {
 fn dispatch(matches: &ArgMatches) -> u8 {
     match matches.subcommand() {
         Some(("check", args)) => check::run(args),
+        Some(("close", args)) => close::run(args),
         Some(("triage", args)) => triage::run(args),
         Some(("report", args)) => report::run(args),
         Some(("completion", args)) => completion::run(args),
@@ -72,6 +74,7 @@ pub(crate) fn command() -> Command {
         .subcommand(serve_command())
         .subcommand(config_command())
         .subcommand(check::command())
+        .subcommand(close::command())
         .subcommand(triage::command())
         .subcommand(report::command())
         .subcommand(completion::command())
@@ -92,6 +95,7 @@ Examples:
   kannuki check                                     what is open on this host
   kannuki triage                                    whether anybody got in
   kannuki report --facts open.json                  the letter to the provider
+  kannuki close                                     shut it: preview, --apply, --undo
   kannuki explain idle-timeout";
 
 fn serve_command() -> Command {

@@ -1,0 +1,138 @@
+//! Method 1: the settings say `-l 127.0.0.1 -U 0`, and the cache is restarted.
+
+use super::listening::Loopback;
+use super::target::Open;
+use super::{Left, Method, Note, Plan, drop_in, options_file, variables_file};
+use crate::collect::sha256;
+use crate::facts::{ConfigFile, Facts, FileRole, Seen, StartConfig, StartKind, Why};
+use crate::rules::Case;
+use crate::versions::compare_upstream;
+
+pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
+    let mut plan = Plan::new(Method::Bind);
+    let mut restarts = Vec::new();
+    for open in openings {
+        match edit(case, open, &mut plan) {
+            Ok(()) => {
+                plan.targets.push(open.target.clone());
+                cost(open, &mut plan);
+                restarts.push(open);
+            }
+            Err(why) => plan.left.push(Left {
+                title: open.target.title.clone(),
+                why,
+                commands: open.by_hand(),
+            }),
+        }
+    }
+    // What says so already is left alone; a restart may still be needed to make it count.
+    plan.files.retain(|file| file.before.as_deref() != Some(file.after.as_str()));
+    plan.write_files();
+    plan.restore_files();
+    let has_unit = plan.files.iter().any(|file| file.path.starts_with("/etc/systemd/"));
+    if has_unit {
+        plan.run(&["systemctl", "daemon-reload"]);
+        plan.back_run(0, &["systemctl", "daemon-reload"]);
+    }
+    for open in restarts {
+        restart(open, &mut plan);
+    }
+    plan.untouched = ["close.keeps-options", "close.keeps-filter", "close.keeps-packages"]
+        .map(Note::new)
+        .to_vec();
+    plan
+}
+
+fn cost(open: &Open<'_>, plan: &mut Plan) {
+    if open.process.is_some() {
+        plan.note(Note::new("close.risk-restart").with("what", &open.target.title));
+    }
+    if !open.peers.is_empty() {
+        let peers = crate::rules::list(&open.peers);
+        plan.note(Note::new("close.risk-peers").with("peers", &peers));
+    }
+}
+
+fn restart(open: &Open<'_>, plan: &mut Plan) {
+    let (Some(start), Some(unit), Some(_)) = (open.start, open.unit(), open.process) else {
+        return; // It does not run; the next start reads the new settings.
+    };
+    let words: Vec<&str> = match start.kind {
+        StartKind::OpenRc => vec!["rc-service", unit, "restart"],
+        StartKind::SysV => vec!["service", unit, "restart"],
+        _ => vec!["systemctl", "restart", unit],
+    };
+    let at = plan.run(&words);
+    plan.back_run(at, &words);
+}
+
+/// Plans the change of the settings that really count.
+fn edit(case: &Case<'_>, open: &Open<'_>, plan: &mut Plan) -> Result<(), Note> {
+    if open.is_contained() {
+        return Err(Note::new("close.left-container"));
+    }
+    if !open.is_memcached {
+        return Err(Note::new("close.left-other"));
+    }
+    let Some(start) = open.start else { return Err(Note::new("close.left-by-hand")) };
+    let is_known = matches!(start.kind, StartKind::Systemd | StartKind::SysV | StartKind::OpenRc);
+    if !is_known {
+        let files: Vec<&str> = start.files.iter().map(|file| file.path.as_str()).collect();
+        let files = crate::rules::list(&files);
+        return Err(Note::new("close.left-starter").with("files", &files));
+    }
+    let at = Loopback { v6: open.on_v6 && has_v6_loopback(case.facts) && reads_lists(open) };
+    for file in start.files.iter().rev() {
+        let edited = match file.role {
+            FileRole::Options => options_file::shut(text_of(file)?, at),
+            FileRole::Variables => {
+                let by_script = start.kind != StartKind::Systemd;
+                variables_file::shut(text_of(file)?, at, by_script)
+            }
+            _ => None,
+        };
+        if let Some(after) = edited {
+            plan.file(&file.path, Some(text_of(file)?), after);
+            return Ok(());
+        }
+    }
+    let (path, after) = drop_in::shut(start, at)
+        .ok_or_else(|| Note::new("close.left-settings").with("files", &paths(start)))?;
+    let before = start.files.iter().find(|file| file.path == path);
+    let before = before.map(text_of).transpose()?;
+    plan.file(&path, before, after);
+    Ok(())
+}
+
+fn paths(start: &StartConfig) -> String {
+    let paths: Vec<&str> = start.files.iter().map(|file| file.path.as_str()).collect();
+    crate::rules::list(&paths)
+}
+
+/// The text of a file, if these are its bytes.
+fn text_of(file: &ConfigFile) -> Result<&str, Note> {
+    match &file.text {
+        Seen::Known(text) if file.sha256.as_deref() == Some(sha256(text.as_bytes()).as_str()) => {
+            Ok(text)
+        }
+        Seen::Known(_) => Err(Note::new("close.left-bytes").with("file", &file.path)),
+        Seen::Unseen(unseen) if unseen.why == Why::Absent => {
+            Err(Note::new("close.left-missing").with("file", &file.path))
+        }
+        Seen::Unseen(unseen) => Err(Note::new("close.left-unread")
+            .with("file", &file.path)
+            .with("reason", &unseen.detail)),
+    }
+}
+
+fn has_v6_loopback(facts: &Facts) -> bool {
+    let off = facts.host.ipv6_disabled.known().copied().unwrap_or(true);
+    let addresses = facts.interfaces.list().iter().flat_map(|interface| &interface.addresses);
+    !off && addresses.into_iter().any(|address| address.ip == std::net::Ipv6Addr::LOCALHOST)
+}
+
+/// Before 1.4.6 `-l` takes one address; a version that is not known gets one too.
+fn reads_lists(open: &Open<'_>) -> bool {
+    let version = open.version.as_deref();
+    version.is_some_and(|version| compare_upstream(version, "1.4.6") != std::cmp::Ordering::Less)
+}
