@@ -11,7 +11,7 @@
 //! allocates but the list of the rules that name a peer, once per connection.
 
 use crate::policy::{ListenerTerms, Locality, Policy, Strangers};
-use crate::rules::{Effect, Keys, RulePosition};
+use crate::rules::{First, Keys, RulePosition};
 use crate::{Action, AddressClass, Denial, Door, Exposure, NetworkPrefix, Peer, Reason, Response};
 
 /// What decided.
@@ -195,18 +195,11 @@ impl Policy {
         key: Option<&[u8]>,
     ) -> Ruling {
         let denied = |because| Ruling::denied(because, Response::AccessDenied, Reason::RuleDenied);
-        let mut limit = None;
-        for (position, rule) in self.rules.about(naming, action) {
-            let because = Because::Rule(position);
-            match rule.effect {
-                Effect::Allow if rule.decides(key) => return Ruling::allowed(because),
-                Effect::Deny if rule.decides(key) => return denied(because),
-                Effect::Allow => limit = limit.or(Some(Because::BeyondKeys(position))),
-                Effect::Deny => {}
-            }
-        }
-        if let Some(because) = limit {
-            return denied(because);
+        match self.rules.first(naming, action, key) {
+            First::Allows(position) => return Ruling::allowed(Because::Rule(position)),
+            First::Denies(position) => return denied(Because::Rule(position)),
+            First::AllowsOthers(position) => return denied(Because::BeyondKeys(position)),
+            First::Silent => {}
         }
         let locality = self.locality(peer);
         if locality.may(action) {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::decision::{Explanation, Verdict};
+use crate::rules::First;
 use crate::{Action, ActionKind, Denial, Peer, Policy, Reason, Response, RulePosition};
 
 /// Says what is allowed, under one policy. Shared by all doors and threads; a changed policy is a
@@ -122,6 +123,10 @@ impl Guard {
             Verdict::Never(denial) => Err(denial),
             Verdict::ByKey => {
                 let naming = access.naming.as_deref().unwrap_or_default();
+                // Nearly always; what else there is to say is said below.
+                if matches!(self.policy.rules.first(naming, action, key), First::Allows(_)) {
+                    return Ok(());
+                }
                 self.policy.by_rules(&access.peer, naming, action, key).denial.map_or(Ok(()), Err)
             }
         }

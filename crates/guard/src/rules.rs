@@ -14,6 +14,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::prefixes::Headed;
 use crate::{Action, ActionSet, CertificateName, KeyPrefixes, NetworkList, Peer, UserName};
 
 /// Rules in one policy. Each costs a look at most once per connection and action, and once more
@@ -73,6 +74,40 @@ impl Rules {
         let rules = naming.iter().filter_map(|at| Some((*at, self.rules.get(at.index())?)));
         rules.filter(move |(_, rule)| rule.actions.contains(action))
     }
+
+    /// Of the rules that name a peer, the first that decides about this action and key. Asked for
+    /// every key where rules have prefixes.
+    pub(crate) fn first(
+        &self,
+        naming: &[RulePosition],
+        action: Action,
+        key: Option<&[u8]>,
+    ) -> First {
+        let key = key.map(Headed::new);
+        let mut limit = First::Silent;
+        for (position, rule) in self.about(naming, action) {
+            match rule.effect {
+                Effect::Allow if rule.decides(key) => return First::Allows(position),
+                Effect::Deny if rule.decides(key) => return First::Denies(position),
+                Effect::Allow if limit == First::Silent => limit = First::AllowsOthers(position),
+                Effect::Allow | Effect::Deny => {}
+            }
+        }
+        limit
+    }
+}
+
+/// What the first rule that decides says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum First {
+    /// It allows.
+    Allows(RulePosition),
+    /// It denies.
+    Denies(RulePosition),
+    /// None decides, but this is the first that allows other keys.
+    AllowsOthers(RulePosition),
+    /// No rule says anything.
+    Silent,
 }
 
 /// A place in the list of rules, from 0.
@@ -114,10 +149,11 @@ pub enum Effect {
 impl Rule {
     /// Whether it decides about this key, or about an action without one. What concerns all keys
     /// at once concerns those that a denial names, and is more than an allowance of some names.
-    pub(crate) fn decides(&self, key: Option<&[u8]>) -> bool {
+    #[inline]
+    pub(crate) fn decides(&self, key: Option<Headed<'_>>) -> bool {
         match (&self.keys, key) {
             (Keys::Every, _) => true,
-            (Keys::Beginning(prefixes), Some(key)) => prefixes.contains(key),
+            (Keys::Beginning(prefixes), Some(key)) => prefixes.begin(key),
             (Keys::Beginning(_), None) => self.effect == Effect::Deny,
         }
     }
