@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::compare::Preset;
+use crate::tls::{Target, Terms, Version};
 use crate::trace::Order;
 
 /// Measures servers that speak memcached's protocol.
@@ -26,6 +27,9 @@ pub enum Command {
     /// Two servers under the same loads, in turn A B A B: CPU a key, medians, ratios
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(Compare),
+    /// What coming in costs a server that runs: connections one after another
+    #[command(after_help = HANDSHAKES_EXAMPLES)]
+    Handshakes(Handshakes),
     /// A trace or a synthetic workload: who misses more with the same resident memory?
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
@@ -36,6 +40,13 @@ Examples:
   kannuki-bench load --address 127.0.0.1:11211 --fill --depth 100 --seconds 10
   kannuki-bench load --address 127.0.0.1:11211 --multi 100 --theta 0.99 --pid 4711 --json x.json";
 
+const HANDSHAKES_EXAMPLES: &str = "\
+Each connection asks for one key that is not there and is closed with a farewell.
+
+Examples:
+  kannuki-bench handshakes --address 127.0.0.1:11211 --tls ca.pem --pid 4711
+  kannuki-bench handshakes --address 127.0.0.1:11211 --tls ca.pem --tls-version 1.2 --resume";
+
 const COMPARE_EXAMPLES: &str = "\
 Servers are started on free ports of 127.0.0.1: `-p PORT -l 127.0.0.1 -U 0` is appended (and `-u
 root` for root); a preset sets `-m` too. Each half of the processors is one side's.
@@ -43,6 +54,7 @@ root` for root); a preset sets `-m` too. Each half of the processors is one side
 Examples:
   kannuki-bench compare 'kannuki serve -t 4' 'memcached -t 4'
   kannuki-bench compare --preset get20m --keep 'kannuki serve' memcached
+  kannuki-bench compare --preset tls 'kannuki serve' memcached
   kannuki-bench compare --preset set-evicting --pairs 7 'kannuki serve' memcached --json sets.json";
 
 const REPLAY_EXAMPLES: &str = "\
@@ -61,6 +73,9 @@ pub struct Load {
     /// Where the server listens
     #[arg(long, default_value = "127.0.0.1:11211")]
     pub address: SocketAddr,
+    /// How TLS is spoken
+    #[command(flatten)]
+    pub tls: Tls,
     /// The server's process, whose CPU time and memory are read
     #[arg(long)]
     pub pid: Option<u32>,
@@ -111,6 +126,59 @@ pub struct Load {
     pub json: Option<PathBuf>,
 }
 
+/// How TLS is spoken.
+#[derive(Args, Debug)]
+pub struct Tls {
+    /// Speak TLS, and trust the authorities in this file
+    #[arg(long, value_name = "CA.pem")]
+    pub tls: Option<PathBuf>,
+    /// This version alone
+    #[arg(long, value_enum, requires = "tls")]
+    pub tls_version: Option<Version>,
+    /// A certificate to show
+    #[arg(long, value_name = "CHAIN.pem", requires_all = ["tls", "certificate_key"])]
+    pub certificate: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "KEY.pem", requires = "certificate")]
+    pub certificate_key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Where and how to speak to a server at an address.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used.
+    pub fn target(&self, address: SocketAddr, resume: bool) -> anyhow::Result<Target> {
+        let Some(authority) = &self.tls else { return Ok(address.into()) };
+        let identity = self.certificate.as_deref().zip(self.certificate_key.as_deref());
+        let terms = Terms { authority, identity, version: self.tls_version, resume };
+        Ok(Target { address, tls: Some(crate::tls::Tls::new(&terms)?) })
+    }
+}
+
+/// See [`Command::Handshakes`].
+#[derive(Args, Debug)]
+pub struct Handshakes {
+    /// Where the server listens
+    #[arg(long, default_value = "127.0.0.1:11211")]
+    pub address: SocketAddr,
+    /// How TLS is spoken; in clear without
+    #[command(flatten)]
+    pub tls: Tls,
+    /// Go on with an earlier session, every time
+    #[arg(long, requires = "tls")]
+    pub resume: bool,
+    /// The server's process, whose CPU time and memory are read
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// How many
+    #[arg(long, default_value_t = 2000)]
+    pub connections: u64,
+    /// Write the figures there as JSON
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
 /// See [`Command::Compare`].
 #[derive(Args, Debug)]
 pub struct Compare {
@@ -136,6 +204,9 @@ pub struct Compare {
     /// Different keys at most, where the preset has more
     #[arg(long)]
     pub keys: Option<u64>,
+    /// Connections of each load of connections (--preset tls), instead of 2000
+    #[arg(long)]
+    pub connections: Option<u64>,
     /// Write the figures there as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -281,6 +352,9 @@ mod tests {
         assert!(refused("kannuki-bench"));
         assert!(refused("kannuki-bench compare onlyone"));
         assert!(refused("kannuki-bench load --address nowhere"));
+        assert!(refused("kannuki-bench handshakes --resume"));
+        assert!(refused("kannuki-bench handshakes --tls ca --certificate x"));
+        assert!(!refused("kannuki-bench handshakes --tls ca --tls-version 1.2 --resume"));
         assert!(refused("kannuki-bench replay --svg x.svg"));
         assert!(!refused("kannuki-bench replay --zipf 1.0 --against a --against b --svg x.svg"));
     }

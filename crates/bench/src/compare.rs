@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::load::{self, Amount, Cost, Shape};
 use crate::process::{Server, Sides, Typed};
 use crate::table::{Spread, markdown};
+use crate::tls::Target;
 
 /// More pairs than any difference needs.
-const PAIRS_MAX: usize = 100;
+pub(crate) const PAIRS_MAX: usize = 100;
 
 /// Loads that are told apart by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +26,9 @@ pub enum Preset {
     Get2m,
     /// Sets of 56 B items over more keys than 256 MiB hold: each evicts.
     SetEvicting,
+    /// In clear and over TLS: requests, and connections with full and resumed handshakes, by
+    /// version, kind of key, and certificate of the client.
+    Tls,
 }
 
 /// One load of a comparison.
@@ -58,6 +62,7 @@ impl Preset {
             Self::Get20m => gets(threads, 20_000_000, Some(4600)),
             Self::Get2m => gets(threads, 2_000_000, Some(640)),
             Self::SetEvicting => set_evicting(threads),
+            Self::Tls => requests_of_tls(threads),
         }
     }
 }
@@ -110,6 +115,22 @@ fn gets(threads: usize, keys: u64, memory: Option<u64>) -> Plans {
     Plans { memory, fill: small, loads }
 }
 
+fn requests_of_tls(threads: usize) -> Plans {
+    let fill = Shape { keys: 10_000, ..shape(threads) };
+    let plan = |name: &str, depth, set_percent, requests| Plan {
+        name: name.to_owned(),
+        shape: Shape { depth, set_percent, ..fill.clone() },
+        requests,
+    };
+    let loads = vec![
+        plan("get, pipeline 1", 1, 0, 100_000),
+        plan("set, pipeline 1", 1, 100, 100_000),
+        plan("get, pipeline 100", 100, 0, 1_000_000),
+        plan("set, pipeline 100", 100, 100, 1_000_000),
+    ];
+    Plans { memory: Some(1024), fill, loads }
+}
+
 fn set_evicting(threads: usize) -> Plans {
     let small = Shape {
         key_bytes: 20,
@@ -154,7 +175,7 @@ pub fn run(a: &Typed, b: &Typed, plans: &Plans, pairs: usize, keep: bool) -> Res
     let start = |typed: &Typed| {
         let server = Server::start(typed, &sides)?;
         eprintln!("{}: filling", typed.name());
-        load::fill(server.address(), &plans.fill)?;
+        load::fill(&server.address().into(), &plans.fill)?;
         anyhow::Ok(server)
     };
     let kept = if keep { Some([start(&typed[0])?, start(&typed[1])?]) } else { None };
@@ -164,7 +185,7 @@ pub fn run(a: &Typed, b: &Typed, plans: &Plans, pairs: usize, keep: bool) -> Res
             let kept = kept.as_ref().and_then(|kept| kept.get(which));
             let server = fresh.as_ref().or(kept).context("no server")?;
             for (plan, compared) in plans.loads.iter().zip(&mut compared) {
-                let cost = once(server, plan)?;
+                let cost = once(server, &server.address().into(), plan)?;
                 eprintln!("pair {pair}, {}, {}: {}", typed.name(), plan.name, shown(&cost));
                 if which == 0 { compared.a.push(cost) } else { compared.b.push(cost) }
             }
@@ -177,14 +198,15 @@ pub fn run(a: &Typed, b: &Typed, plans: &Plans, pairs: usize, keep: bool) -> Res
     Ok(compared)
 }
 
-fn once(server: &Server, plan: &Plan) -> Result<Cost> {
+/// One load on a server.
+pub(crate) fn once(server: &Server, target: &Target, plan: &Plan) -> Result<Cost> {
     // The first twentieth warms up: connections, buffers, branch predictors.
-    load::drive(server.address(), &plan.shape, Amount::Requests(plan.requests / 20 + 1))?;
+    load::drive(target, &plan.shape, Amount::Requests(plan.requests / 20 + 1))?;
     let amount = Amount::Requests(plan.requests);
-    load::measure(server.address(), &plan.shape, amount, Some(server.account()))
+    load::measure(target, &plan.shape, amount, Some(server.account()))
 }
 
-fn shown(cost: &Cost) -> String {
+pub(crate) fn shown(cost: &Cost) -> String {
     let (user, system) = (cost.user.unwrap_or(0.0), cost.system.unwrap_or(0.0));
     let (rate, p99) = (cost.rate, cost.p99);
     format!(
@@ -193,7 +215,7 @@ fn shown(cost: &Cost) -> String {
 }
 
 /// The kernel counts CPU time in ticks of 10 ms: a short load may have used none.
-fn ratio(ours: f64, theirs: f64) -> String {
+pub(crate) fn ratio(ours: f64, theirs: f64) -> String {
     if theirs > 0.0 { format!("{:.2}", ours / theirs) } else { "-".to_owned() }
 }
 
@@ -239,7 +261,9 @@ mod tests {
 
     #[test]
     fn every_preset_is_a_possible_load() {
-        for preset in [Preset::Standard, Preset::Get20m, Preset::Get2m, Preset::SetEvicting] {
+        for preset in
+            [Preset::Standard, Preset::Get20m, Preset::Get2m, Preset::SetEvicting, Preset::Tls]
+        {
             let plans = preset.plans(1);
             assert!(!plans.loads.is_empty());
             for plan in &plans.loads {

@@ -6,8 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod authority;
 pub mod clock;
 pub mod compare;
+pub mod compare_tls;
+pub mod handshake;
 pub mod item;
 pub mod link;
 pub mod load;
@@ -18,6 +21,7 @@ pub mod replay;
 pub mod reply;
 pub mod stats;
 pub mod table;
+pub mod tls;
 pub mod trace;
 pub mod workload;
 pub mod zipf;

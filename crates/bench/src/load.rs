@@ -7,7 +7,6 @@
 //! Invariants: every value that comes back is compared with what was stored under its key; threads
 //! share nothing while they drive.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -21,6 +20,7 @@ use crate::link::Link;
 use crate::process::{Account, Cpu};
 use crate::random::Random;
 use crate::reply::Reply;
+use crate::tls::Target;
 use crate::zipf::Zipf;
 
 /// Latencies above are counted as this: a server that takes longer is stuck.
@@ -141,18 +141,18 @@ impl Shape {
 ///
 /// # Errors
 /// When the server cannot be reached, or refuses to store.
-pub fn fill(address: SocketAddr, shape: &Shape) -> Result<()> {
+pub fn fill(target: &Target, shape: &Shape) -> Result<()> {
     shape.check()?;
     let share = shape.keys.div_ceil(shape.threads as u64);
     each_thread(shape.threads, |thread| {
         let first = share * thread as u64;
-        fill_part(address, shape, first, (first + share).min(shape.keys))
+        fill_part(target, shape, first, (first + share).min(shape.keys))
     })?;
     Ok(())
 }
 
-fn fill_part(address: SocketAddr, shape: &Shape, first: u64, end: u64) -> Result<()> {
-    let mut link = Link::open(address)?;
+fn fill_part(target: &Target, shape: &Shape, first: u64, end: u64) -> Result<()> {
+    let mut link = Link::reach(target)?;
     let mut number = first;
     while number < end {
         let batch = FILL_BATCH.min(end - number);
@@ -176,14 +176,14 @@ fn fill_part(address: SocketAddr, shape: &Shape, first: u64, end: u64) -> Result
 /// # Errors
 /// When the server cannot be reached, fails, or answers what it should not.
 pub fn measure(
-    address: SocketAddr,
+    target: &Target,
     shape: &Shape,
     amount: Amount,
     account: Option<Account>,
 ) -> Result<Cost> {
     let cpu = || account.map(Account::cpu).transpose();
     let (before, started) = (cpu()?, clock::now());
-    let driven = drive(address, shape, amount)?;
+    let driven = drive(target, shape, amount)?;
     let (seconds, after) = (started.elapsed().as_secs_f64(), cpu()?);
     let used = after.zip(before).map(|(after, before): (Cpu, Cpu)| after.since(before));
     let items = (driven.keys + driven.stored + driven.refused).max(1) as f64;
@@ -207,12 +207,12 @@ pub fn measure(
 ///
 /// # Errors
 /// As [`measure`].
-pub fn drive(address: SocketAddr, shape: &Shape, amount: Amount) -> Result<Driven> {
+pub fn drive(target: &Target, shape: &Shape, amount: Amount) -> Result<Driven> {
     shape.check()?;
     let started = clock::now();
     let zipf = Zipf::new(shape.keys, shape.theta);
     let parts = each_thread(shape.threads, |thread| {
-        Driver::open(address, shape, &zipf, amount, thread)?.run(started)
+        Driver::open(target, shape, &zipf, amount, thread)?.run(started)
     })?;
     let mut whole = Driven::new()?;
     for part in parts {
@@ -269,14 +269,14 @@ struct Driver<'s> {
 
 impl<'s> Driver<'s> {
     fn open(
-        address: SocketAddr,
+        target: &Target,
         shape: &'s Shape,
         zipf: &'s Zipf,
         amount: Amount,
         thread: usize,
     ) -> Result<Self> {
         let count = (thread..shape.connections).step_by(shape.threads).count();
-        let lane = |_| Ok(Lane { link: Link::open(address)?, awaited: 0, sent: clock::now() });
+        let lane = |_| Ok(Lane { link: Link::reach(target)?, awaited: 0, sent: clock::now() });
         let (left, end) = match amount {
             Amount::Requests(all) => (Some(all.div_ceil(shape.threads as u64)), None),
             Amount::Time(time) => (None, Some(time)),
@@ -357,6 +357,10 @@ impl<'s> Driver<'s> {
     fn read(&mut self, number: usize) -> Result<bool> {
         let Some(lane) = self.lanes.get_mut(number) else { return Ok(false) };
         lane.link.pull()?;
+        if lane.awaited == 0 {
+            // A TLS server has words of its own, such as tickets; no batch ends by them.
+            return Ok(false);
+        }
         let latency = clock::now().duration_since(lane.sent).as_nanos();
         let latency = u64::try_from(latency).unwrap_or(u64::MAX);
         let (shape, driven) = (self.shape, &mut self.driven);
@@ -366,9 +370,8 @@ impl<'s> Driver<'s> {
             let Some(is_last) = counted else { break };
             answered += usize::from(is_last);
         }
-        driven.latency.saturating_record(latency.max(1));
-        if answered > 1 {
-            driven.latency.record_n(latency.clamp(1, LATENCY_NANOS_MAX), answered as u64 - 1)?;
+        if answered > 0 {
+            driven.latency.record_n(latency.clamp(1, LATENCY_NANOS_MAX), answered as u64)?;
         }
         driven.requests += answered as u64;
         lane.awaited -= answered;

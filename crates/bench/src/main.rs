@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
-use kannuki_bench::arguments::{Arguments, Ask, Command, Compare, Load, Replay};
-use kannuki_bench::compare;
-use kannuki_bench::load::{self, Amount, Shape};
+use kannuki_bench::arguments::{Arguments, Ask, Command, Compare, Handshakes, Load, Replay};
+use kannuki_bench::compare::{self, Preset};
+use kannuki_bench::load::{self, Amount, Cost, Shape};
 use kannuki_bench::picture;
 use kannuki_bench::process::{self, Account, Typed};
 use kannuki_bench::replay::{self, Against, Asking, INSIDE_HEAD, Inside};
 use kannuki_bench::table::markdown;
 use kannuki_bench::trace;
 use kannuki_bench::workload::{Sizes, Workload};
+use kannuki_bench::{compare_tls, handshake};
 use serde::Serialize;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Load(words) => run_load(&words),
         Command::Compare(words) => run_compare(&words),
+        Command::Handshakes(words) => run_handshakes(&words),
         Command::Replay(words) => run_replay(&words),
     };
     match done {
@@ -47,36 +49,60 @@ fn run_load(words: &Load) -> Result<()> {
         ttl: words.ttl,
     };
     let account = words.pid.map(Account::of).transpose()?;
+    let target = words.tls.target(words.address, true)?;
     if words.fill {
-        load::fill(words.address, &shape)?;
+        load::fill(&target, &shape)?;
     }
     let amount = match words.requests {
         Some(requests) => Amount::Requests(requests),
         None => Amount::Time(seconds(words.seconds)?),
     };
     if words.warm > 0.0 {
-        load::drive(words.address, &shape, Amount::Time(seconds(words.warm)?))?;
+        load::drive(&target, &shape, Amount::Time(seconds(words.warm)?))?;
     }
-    let cost = load::measure(words.address, &shape, amount, account)?;
+    let cost = load::measure(&target, &shape, amount, account)?;
     let mut rows = vec![
         ("requests".to_owned(), cost.requests.to_string()),
         ("requests a second".into(), format!("{:.0}", cost.rate)),
         ("hit ratio".into(), format!("{:.4}", cost.hit_ratio)),
+    ];
+    push_costs(&mut rows, &cost, "a key");
+    print_figures(rows);
+    write_json(words.json.as_deref(), &(shape, cost))
+}
+
+fn run_handshakes(words: &Handshakes) -> Result<()> {
+    let account = words.pid.map(Account::of).transpose()?;
+    let target = words.tls.target(words.address, words.resume)?;
+    let cost = handshake::measure(&target, words.connections, words.resume, account)?;
+    let mut rows = vec![
+        ("connections".to_owned(), cost.requests.to_string()),
+        ("connections a second".into(), format!("{:.0}", cost.rate)),
+    ];
+    push_costs(&mut rows, &cost, "a connection");
+    print_figures(rows);
+    write_json(words.json.as_deref(), &cost)
+}
+
+fn push_costs(rows: &mut Vec<(String, String)>, cost: &Cost, per: &str) {
+    rows.extend([
         ("latency p50, us".into(), format!("{:.1}", cost.p50)),
         ("latency p99, us".into(), format!("{:.1}", cost.p99)),
         ("latency p99.9, us".into(), format!("{:.1}", cost.p999)),
         ("latency max, us".into(), format!("{:.1}", cost.most)),
-    ];
+    ]);
     if let Some((user, system)) = cost.user.zip(cost.system) {
-        rows.push(("user CPU a key, us".into(), format!("{user:.3}")));
-        rows.push(("system CPU a key, us".into(), format!("{system:.3}")));
+        rows.push((format!("user CPU {per}, us"), format!("{user:.3}")));
+        rows.push((format!("system CPU {per}, us"), format!("{system:.3}")));
     }
     if let Some(resident) = cost.resident {
         rows.push(("resident, MiB".into(), format!("{:.1}", resident as f64 / 1048576.0)));
     }
+}
+
+fn print_figures(rows: Vec<(String, String)>) {
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name, value]).collect();
     print!("{}", markdown(&["figure", "value"], &rows));
-    write_json(words.json.as_deref(), &(shape, cost))
 }
 
 fn seconds(seconds: f64) -> Result<Duration> {
@@ -95,6 +121,12 @@ fn run_compare(words: &Compare) -> Result<()> {
         ensure!(keys > 0, "no keys to ask for");
         let shapes = plans.loads.iter_mut().map(|plan| &mut plan.shape);
         shapes.chain([&mut plans.fill]).for_each(|shape| shape.keys = shape.keys.min(keys));
+    }
+    if words.preset == Preset::Tls {
+        let compared = compare_tls::run([&a, &b], &plans, words.pairs, words.connections)?;
+        println!("{}; {} pairs, median (least-most)\n", process::machine()?, words.pairs);
+        print!("{}", compare_tls::table([&a, &b], &compared));
+        return write_json(words.json.as_deref(), &compared);
     }
     let compared = compare::run(&a, &b, &plans, words.pairs, words.keep)?;
     println!("{}; {} pairs, median (least-most)\n", process::machine()?, words.pairs);

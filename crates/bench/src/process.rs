@@ -140,6 +140,12 @@ impl Typed {
         program.rsplit('/').next().unwrap_or(program)
     }
 
+    /// The same with more words behind.
+    #[must_use]
+    pub fn with(&self, more: &[String]) -> Self {
+        Self { words: [self.words.as_slice(), more].concat() }
+    }
+
     /// The same with this memory limit in MiB instead of any other.
     #[must_use]
     pub fn with_memory(&self, mebibytes: u64) -> Self {
