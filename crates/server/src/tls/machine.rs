@@ -91,12 +91,14 @@ impl TlsMachine {
         if self.failed {
             return Err(self.fault_now());
         }
+        let before = plain.len();
         if let (false, Some(&first)) = (self.begun, received.first()) {
             self.begun = true;
             if first != RECORD_HANDSHAKE {
                 if first.is_ascii_alphabetic() {
                     sealed.extend_from_slice(TLS_REQUIRED);
                 }
+                self.failed = true;
                 return Err(TlsFault::Plaintext);
             }
         }
@@ -122,7 +124,11 @@ impl TlsMachine {
         if self.inner.is_handshaking() {
             return Ok(Opened::Handshaking);
         }
-        self.establish()
+        // What came together with the end of the handshake is nobody's before it is judged.
+        self.establish().inspect_err(|_| {
+            self.failed = true;
+            plain.truncate(before);
+        })
     }
 
     /// Runs the machine over `input`; returns how many bytes of it are done with.
@@ -281,3 +287,6 @@ fn append(mut data: EncodeTlsData<'_, rustls::server::ServerConnectionData>, sea
     let written = data.encode(sealed.get_mut(before..).unwrap_or_default()).unwrap_or(0);
     sealed.truncate(before + written);
 }
+
+#[cfg(test)]
+mod tests;
