@@ -79,6 +79,9 @@ struct Chunk {
     plain: bool,
 }
 
+/// Of a kernel that does not say, which no Linux is.
+const PAGE_BYTES_USUAL: usize = 4096;
+
 /// A bit for each page.
 #[derive(Debug)]
 struct Pages(Vec<u64>);
@@ -88,7 +91,10 @@ impl Arena {
     /// stays, costly for what comes and goes in odd sizes.
     #[must_use]
     pub fn new(huge: bool) -> Self {
-        let page_bytes = rustix::param::page_size();
+        // Not by rustix, which reads pages of the kernel's that are not there under valgrind.
+        // SAFETY: it takes and returns a number.
+        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let page_bytes = usize::try_from(page_bytes).unwrap_or(PAGE_BYTES_USUAL);
         Self(Arc::new(Shared { state: Mutex::default(), huge, page_bytes }))
     }
 
