@@ -26,13 +26,13 @@ mod own_options;
 mod print;
 mod situation;
 mod state;
-mod tables;
 mod terminal;
 mod tls;
 mod toml_file;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
+use kannuki_cli::tables;
 use situation::CalledAs;
 
 fn main() -> ExitCode {

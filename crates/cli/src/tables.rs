@@ -23,57 +23,69 @@ const KEY_BYTES_MAX: usize = 250;
 
 /// What the tables of a file say.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tables {
-    pub(crate) rules: Vec<RuleTable>,
-    pub(crate) listeners: Vec<ListenerTable>,
+pub struct Tables {
+    /// The rules, in the file's order, which is that in which they are asked.
+    pub rules: Vec<RuleTable>,
+    /// The listeners that want something of their own.
+    pub listeners: Vec<ListenerTable>,
 }
 
 /// One `[[rule]]`.
 #[derive(Clone, Debug)]
-pub(crate) struct RuleTable {
+pub struct RuleTable {
     /// What the operator calls it.
-    pub(crate) name: Option<String>,
-    pub(crate) rule: Rule,
+    pub name: Option<String>,
+    /// What it says.
+    pub rule: Rule,
     /// Which kinds of name it asks for.
-    pub(crate) asks: Asks,
+    pub asks: Asks,
     /// Where it begins.
-    pub(crate) source: Source,
+    pub source: Source,
     literal: String,
 }
 
 /// Which kinds of proof a rule asks for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Asks {
-    pub(crate) anyone: bool,
-    pub(crate) user: bool,
-    pub(crate) certificate: bool,
-    pub(crate) owner: bool,
+pub struct Asks {
+    /// For none.
+    pub anyone: bool,
+    /// A log-in.
+    pub user: bool,
+    /// A certificate.
+    pub certificate: bool,
+    /// A process on this host.
+    pub owner: bool,
 }
 
 /// One `[[listener]]`.
 #[derive(Clone, Debug)]
-pub(crate) struct ListenerTable {
+pub struct ListenerTable {
     /// The address, as it stands in `listen`.
-    pub(crate) address: String,
-    pub(crate) exposure: Option<Exposure>,
-    pub(crate) allow: Vec<NetworkPrefix>,
-    pub(crate) deny: Vec<NetworkPrefix>,
-    pub(crate) proxies: Option<NetworkList>,
+    pub address: String,
+    /// Its own exposure.
+    pub exposure: Option<Exposure>,
+    /// Networks allowed here, besides those of all listeners.
+    pub allow: Vec<NetworkPrefix>,
+    /// Networks denied here, besides those of all listeners.
+    pub deny: Vec<NetworkPrefix>,
+    /// Its own proxies, instead of those of all listeners.
+    pub proxies: Option<NetworkList>,
     /// Where it begins.
-    pub(crate) source: Source,
+    pub source: Source,
     literal: String,
 }
 
 /// The name of the tables in the file.
-pub(crate) const NAMES: [&str; 2] = ["listener", "rule"];
+pub const NAMES: [&str; 2] = ["listener", "rule"];
 
 const RULE_KEYS: &[&str] =
     &["allow", "anyone", "certificate", "deny", "gid", "keys", "name", "network", "uid", "user"];
 const LISTENER_KEYS: &[&str] = &["address", "allow", "deny", "exposure", "proxy-from"];
 
 impl Tables {
-    /// Takes a top-level value of the file if it is one of the tables; `false` = it is not.
-    pub(crate) fn take(
+    /// Takes a top-level value of the file if it is one of the tables; `false` = it is not. What is
+    /// wrong with it is noted in `reading`; `place` tells where a byte of the file stands.
+    pub fn take(
         &mut self,
         reading: &mut Reading,
         key: &str,
@@ -123,7 +135,7 @@ impl Tables {
     }
 
     /// The tables as they could stand in a file, with their places.
-    pub(crate) fn page(&self) -> String {
+    pub fn page(&self) -> String {
         let mut out = String::new();
         let listeners =
             self.listeners.iter().map(|table| ("listener", &table.source, &table.literal));
