@@ -14,21 +14,21 @@ use tempfile::TempDir;
 use super::verbs::{FRAMES, LINES, frame};
 use super::{DENIED, kannuki, refused, settings};
 
-const BOUND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-const OWN_KEYS: &str = "[[rule]]\nname = \"tenant\"\nnetwork = \"127.0.0.2\"\n\
+pub(super) const BOUND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+pub(super) const OWN_KEYS: &str = "[[rule]]\nname = \"tenant\"\nnetwork = \"127.0.0.2\"\n\
                         allow = [\"read\", \"write\", \"delete\"]\nkeys = [\"a:\"]\n";
 /// The key that the bound peer may not touch, and the same in base64.
-const FOREIGN: (&str, &str) = ("x:1", "eDox");
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub(super) const FOREIGN: (&str, &str) = ("x:1", "eDox");
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-struct House {
+pub(super) struct House {
     server: Server,
-    udp: u16,
+    pub(super) udp: u16,
     folder: TempDir,
 }
 
 impl House {
-    fn start(rules: &str) -> Self {
+    pub(super) fn start(rules: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let config = settings(folder.path(), rules);
         let udp = free_port();
@@ -44,16 +44,16 @@ impl House {
         house
     }
 
-    fn free(&self) -> Wire {
+    pub(super) fn free(&self) -> Wire {
         self.server.connect()
     }
 
-    fn bound(&self) -> Wire {
+    pub(super) fn bound(&self) -> Wire {
         Wire::tcp_from(BOUND, self.server.address()).unwrap()
     }
 
     /// All that can be seen of the foreign item: anything done to it shows.
-    fn foreign(&self) -> String {
+    pub(super) fn foreign(&self) -> String {
         let mut free = self.free();
         let shown = free.ask("mg x:1 v f t c s h l\r\n");
         assert!(shown.starts_with("VA "), "{shown}");
@@ -77,7 +77,7 @@ fn answer(wire: &mut Wire, request: &str) -> String {
     text.strip_suffix("MN\r\n").unwrap_or(&text).trim_end().to_owned()
 }
 
-fn about(template: &str, (key, base64): (&str, &str)) -> String {
+pub(super) fn about(template: &str, (key, base64): (&str, &str)) -> String {
     template.replace("{K}", key).replace("{B}", base64)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kannuki_tests::{Launch, Server, Wire, launch::free_port};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -57,10 +57,21 @@ impl Authority {
 
     /// Signs a certificate with this common name, good for 127.0.0.1 and localhost.
     pub(crate) fn sign(&self, name: &str, when: When) -> Identity {
+        self.sign_also(name, when, [])
+    }
+
+    /// The same with more alternative names.
+    pub(crate) fn sign_also<const N: usize>(
+        &self,
+        name: &str,
+        when: When,
+        also: [SanType; N],
+    ) -> Identity {
         let key = KeyPair::generate().unwrap();
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.subject_alt_names.extend(also);
         (params.not_before, params.not_after) = match when {
             When::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2090, 1, 1)),
             When::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),

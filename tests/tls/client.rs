@@ -1,13 +1,15 @@
 //! A TLS client by rustls, on which nothing blocks for ever.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use kannuki_tests::wire::ANSWER_BOUND;
 use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, crypto::ring,
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion, crypto::ring,
 };
 
 use super::bed::{Authority, Bed, Identity};
@@ -19,10 +21,19 @@ pub(crate) struct Client {
 
 /// What a client trusts, and who it is.
 pub(crate) fn config(authority: &Authority, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    config_of(authority, identity, &[&TLS13, &TLS12])
+}
+
+/// The same with these versions alone.
+pub(crate) fn config_of(
+    authority: &Authority,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der.clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     Arc::new(match identity {
@@ -34,7 +45,12 @@ pub(crate) fn config(authority: &Authority, identity: Option<&Identity>) -> Arc<
 impl Client {
     /// A connection whose handshake has not begun.
     pub(crate) fn open(port: u16, config: &Arc<ClientConfig>) -> Self {
-        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::open_at(([127, 0, 0, 1], port).into(), config)
+    }
+
+    /// The same to another address.
+    pub(crate) fn open_at(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(ANSWER_BOUND)).unwrap();
         socket.set_write_timeout(Some(ANSWER_BOUND)).unwrap();
         socket.set_nodelay(true).unwrap();

@@ -3,6 +3,7 @@
 //! Nothing asserts how long something takes; what must end has a bound.
 #![forbid(unsafe_code)]
 
+mod access;
 mod bed;
 mod certificates;
 mod client;
