@@ -51,9 +51,12 @@ impl House {
 }
 
 const BY_CERTIFICATE: &str = "ssl-verify-mode = 2\n\
-    [[rule]]\ncertificate = \"cn:writer\"\nallow = [\"read\", \"write\", \"delete\"]\nkeys = \"app:\"\n\
-    [[rule]]\ncertificate = \"dns:reader.example\"\nallow = \"read\"\nkeys = \"app:\"\n\
-    [[rule]]\ncertificate = \"uri:spiffe://shop/cleaner\"\nallow = \"delete\"\nkeys = \"app:\"\n\
+    [[rule]]\ncertificate = \"cn:writer\"\n\
+    allow = [\"read\", \"write\", \"delete\"]\nkeys = \"app:\"\n\
+    [[rule]]\ncertificate = \"dns:reader.example\"\n\
+    allow = \"read\"\nkeys = \"app:\"\n\
+    [[rule]]\ncertificate = \"uri:spiffe://shop/cleaner\"\n\
+    allow = \"delete\"\nkeys = \"app:\"\n\
     [[rule]]\ncertificate = \"ip:10.9.8.7\"\nallow = \"all\"\n\
     [[rule]]\nanyone = true\ndeny = \"all\"\n";
 

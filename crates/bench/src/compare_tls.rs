@@ -18,8 +18,8 @@ use crate::process::{Server, Sides, Typed};
 use crate::table::{Spread, markdown};
 use crate::tls::{Target, Terms, Tls, Version};
 
-/// Connections of one cell: the kernel counts CPU in ticks of 10 ms, and a full handshake takes some
-/// hundred microseconds of it, a resumed one half of that.
+/// Connections of one cell: the kernel counts CPU in ticks of 10 ms, and a full handshake takes
+/// some hundred microseconds of it, a resumed one half of that.
 const CONNECTIONS: u64 = 2000;
 
 /// How a server is started.
