@@ -23,7 +23,9 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 16] = [
+const NEEDS: [Need; 18] = [
+    Need { what: "nft", is_there: || program("nft"), packages: &["nftables"] },
+    Need { what: "iptables", is_there: || program("iptables-nft"), packages: &["iptables"] },
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
