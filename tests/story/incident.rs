@@ -28,7 +28,7 @@ logfile /var/log/memcached.log
 ";
 
 /// memcached's port.
-const PORT: u16 = 11_211;
+pub(crate) const PORT: u16 = 11_211;
 
 /// `stats` in one datagram: what scanners and attackers send. Bytes 0 and 1 are the id.
 const STATS: &[u8] = b"\0\x01\0\0\0\x01\0\0stats\r\n";
@@ -40,8 +40,8 @@ const REQUESTS: usize = 20;
 const START_BOUND: Duration = Duration::from_secs(30);
 
 /// The hosts, by their position in the network.
-const SERVER: usize = 0;
-const ATTACKER: usize = 1;
+pub(crate) const SERVER: usize = 0;
+pub(crate) const ATTACKER: usize = 1;
 const VICTIM: usize = 2;
 
 /// Everything that takes part.

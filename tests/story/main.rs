@@ -3,6 +3,7 @@
 
 mod incident;
 mod intrusion;
+mod shut;
 mod verdicts;
 
 use incident::Incident;
