@@ -391,7 +391,8 @@ fn iptables_text(dice: &mut Dice, v4: bool) -> String {
     let raw = dice.one(&["", "", "-A PREROUTING -p udp -m udp --dport 11211 -j CT --notrack\n"]);
     let policy = dice.one(&["ACCEPT", "DROP"]);
     let mut text = format!(
-        "*raw\n:PREROUTING ACCEPT [0:0]\n{raw}COMMIT\n*filter\n:INPUT {policy} [0:0]\n:side - [0:0]\n"
+        "*raw\n:PREROUTING ACCEPT [0:0]\n{raw}COMMIT\n*filter\n:INPUT {policy} [0:0]\n\
+         :side - [0:0]\n"
     );
     if !v4 {
         text += "-A INPUT -p ipv6-icmp -j ACCEPT\n";
