@@ -33,6 +33,8 @@ pub enum Command {
     /// A trace or a synthetic workload: who misses more with the same resident memory?
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
+    /// The longest single calls of the store alone, without a server, in thread CPU time
+    Locks(Locks),
 }
 
 const LOAD_EXAMPLES: &str = "\
@@ -210,6 +212,20 @@ pub struct Compare {
     /// Write the figures there as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+/// See [`Command::Locks`].
+#[derive(Args, Debug)]
+pub struct Locks {
+    /// MiB of the store
+    #[arg(long, default_value_t = 1024)]
+    pub memory: u64,
+    /// Items that are stored
+    #[arg(long, default_value_t = 20_000_000)]
+    pub items: u64,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 36)]
+    pub value_size: usize,
 }
 
 /// See [`Command::Replay`].

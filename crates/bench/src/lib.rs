@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod item;
 pub mod link;
 pub mod load;
+pub mod locks;
 pub mod picture;
 pub mod process;
 pub mod random;

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
-use kannuki_bench::arguments::{Arguments, Ask, Command, Compare, Handshakes, Load, Replay};
+use kannuki_bench::arguments::{
+    self as words, Arguments, Ask, Command, Compare, Handshakes, Load, Replay,
+};
 use kannuki_bench::compare::{self, Preset};
 use kannuki_bench::load::{self, Amount, Cost, Shape};
+use kannuki_bench::locks::{self, LOCKS_HEAD, Locks};
 use kannuki_bench::picture;
 use kannuki_bench::process::{self, Account, Typed};
 use kannuki_bench::replay::{self, Against, Asking, INSIDE_HEAD, Inside};
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Command::Compare(words) => run_compare(&words),
         Command::Handshakes(words) => run_handshakes(&words),
         Command::Replay(words) => run_replay(&words),
+        Command::Locks(words) => run_locks(&words),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -173,6 +177,15 @@ fn run_replay(words: &Replay) -> Result<()> {
     }
     println!("{}\n", process::machine()?);
     print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
+    Ok(())
+}
+
+fn run_locks(words: &words::Locks) -> Result<()> {
+    let memory = words.memory.saturating_mul(1 << 20);
+    let how = Locks { memory, items: words.items, value_bytes: words.value_size };
+    let rows = locks::locks(&how)?;
+    println!("{}\n", process::machine()?);
+    print!("{}", markdown(&LOCKS_HEAD, &rows));
     Ok(())
 }
 
