@@ -110,6 +110,8 @@ impl Machine {
         command.args(["--boot", "--register=no", "--keep-unit", "--quiet", "--console=pipe"]);
         command.arg("--machine=web1").arg(words("--directory=", &self.root));
         command.arg(words("--network-namespace-path=", &self.namespace));
+        // A machine's own services load its packet filter.
+        command.arg("--capability=CAP_NET_ADMIN");
         // A name of its own: the product may not be where the system's packages put theirs.
         command.arg(words("--bind-ro=", &product) + ":/usr/local/bin/kannuki");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);

@@ -35,7 +35,7 @@ pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
         plan.back_run(0, &["systemctl", "daemon-reload"]);
     }
     for open in restarts {
-        restart(open, &mut plan);
+        restart(open, case.facts.collection.live, &mut plan);
     }
     plan.untouched = ["close.keeps-options", "close.keeps-filter", "close.keeps-packages"]
         .map(Note::new)
@@ -53,14 +53,16 @@ fn cost(open: &Open<'_>, plan: &mut Plan) {
     }
 }
 
-fn restart(open: &Open<'_>, plan: &mut Plan) {
-    let (Some(start), Some(unit), Some(_)) = (open.start, open.unit(), open.process) else {
-        return; // It does not run; the next start reads the new settings.
-    };
-    let words: Vec<&str> = match start.kind {
-        StartKind::OpenRc => vec!["rc-service", unit, "restart"],
-        StartKind::SysV => vec!["service", unit, "restart"],
-        _ => vec!["systemctl", "restart", unit],
+fn restart(open: &Open<'_>, live: bool, plan: &mut Plan) {
+    let (Some(start), Some(unit)) = (open.start, open.unit()) else { return };
+    let words: Vec<&str> = match (start.kind, open.process) {
+        (StartKind::OpenRc, Some(_)) => vec!["rc-service", unit, "restart"],
+        (StartKind::SysV, Some(_)) => vec!["service", unit, "restart"],
+        (StartKind::Systemd, Some(_)) => vec!["systemctl", "restart", unit],
+        // It may have been started a moment ago, and not listen yet.
+        (StartKind::Systemd, None) if live => vec!["systemctl", "try-restart", unit],
+        // It does not run; the next start reads the new settings.
+        _ => return,
     };
     let at = plan.run(&words);
     plan.back_run(at, &words);
