@@ -32,6 +32,25 @@ fn v1(address: &str) -> String {
     format!("PROXY {family} {address} {to} 51234 11211\r\n")
 }
 
+/// Whoever has a place already is served while those without one wait for it.
+#[test]
+fn a_header_is_heard_while_there_is_no_room_for_others() {
+    const LIMIT: usize = 12;
+    let limit = LIMIT.to_string();
+    let flags = ["--proxy-from", "127.0.0.1", "-c", &limit, "-o", "no_maxconns_fast"];
+    let server = server(&flags);
+    let mut own = local(&server);
+    assert_eq!(own.ask("set k 0 0 1\r\n7\r\n"), "STORED");
+    let mut silent: Vec<Wire> = (0..2 * LIMIT).map(|_| server.connect()).collect();
+    let full = clock::until(CLOSE_WAIT, || {
+        let stats = kannuki_tests::stats(&mut own, "stats");
+        stats.iter().any(|(key, value)| key == "accepting_conns" && value == "0").then_some(())
+    });
+    assert!(full.is_some(), "there is no room left");
+    silent[0].send(v1("10.0.0.7") + "get k\r\n");
+    assert_eq!(silent[0].line(), "VALUE k 0 1");
+}
+
 #[test]
 fn the_address_in_the_header_is_the_one_that_counts() {
     let server = server(&["--proxy-from", "127.0.0.1", "--exposure", "private"]);

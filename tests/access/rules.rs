@@ -33,7 +33,8 @@ impl House {
         let config = settings(folder.path(), rules);
         let udp = free_port();
         let server = Launch::kannuki()
-            .flags(["-U", &udp.to_string(), "--config", config.to_str().unwrap()])
+            // One thread: datagrams that follow each other are executed in their order.
+            .flags(["-t", "1", "-U", &udp.to_string(), "--config", config.to_str().unwrap()])
             .start();
         let house = Self { server, udp, folder };
         let mut free = house.free();

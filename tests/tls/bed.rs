@@ -1,8 +1,9 @@
 //! An authority of our own, certificates signed by it, and a server that uses them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use kannuki_tests::{Launch, Server, Wire, launch::free_port};
+use kannuki_tests::{Launch, Server, Wire, clock, launch::free_port};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
@@ -23,6 +24,8 @@ pub(crate) enum When {
     Now,
     Expired,
     NotYet,
+    /// For so many seconds from now on.
+    Seconds(u64),
 }
 
 /// A certificate and its key.
@@ -75,6 +78,11 @@ impl Authority {
         (params.not_before, params.not_after) = match when {
             When::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2090, 1, 1)),
             When::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
+            When::Seconds(seconds) => {
+                let epoch = date_time_ymd(1970, 1, 1);
+                let until = Duration::from_secs(clock::unix_seconds() + seconds);
+                (date_time_ymd(2020, 1, 1), epoch + until)
+            }
             When::NotYet => (date_time_ymd(2089, 1, 1), date_time_ymd(2090, 1, 1)),
         };
         let signed = params.signed_by(&key, &self.issuer).unwrap();

@@ -50,6 +50,29 @@ fn asked_is_not_demanded_but_what_is_shown_must_be_good() {
     assert!(!is_served(&mut Client::open(port, &config(&bed.authority, Some(&late)))));
 }
 
+/// An open connection does not outlive what let it in.
+#[test]
+fn a_connection_ends_with_its_certificate() {
+    let bed = Bed::start(DEMAND);
+    let port = bed.server.port();
+    let brief = bed.authority.sign("brief", When::Seconds(4));
+    let lasting = bed.authority.sign("lasting", When::Now);
+    let mut brief = Client::open(port, &config(&bed.authority, Some(&brief)));
+    let mut lasting = Client::open(port, &config(&bed.authority, Some(&lasting)));
+    assert!(is_served(&mut brief) && is_served(&mut lasting));
+    let ended = clock::until(Duration::from_secs(30), || (!is_served(&mut brief)).then_some(()));
+    assert!(ended.is_some(), "it is served although its certificate has expired");
+    assert!(is_served(&mut lasting));
+
+    let other = Authority::new("another authority");
+    write(&bed.path("ca.pem"), &format!("{}{}", bed.authority.pem, other.pem));
+    assert_eq!(bed.clear().ask("refresh_certs\r\n"), "OK");
+    assert!(is_served(&mut lasting), "its authority is still there");
+    write(&bed.path("ca.pem"), &other.pem);
+    assert_eq!(bed.clear().ask("refresh_certs\r\n"), "OK");
+    assert!(!is_served(&mut lasting), "its authority was taken away");
+}
+
 /// A ticket shows that its holder was trusted once. Whether it is today is another question.
 #[test]
 fn an_authority_that_was_removed_is_removed_for_tickets_too() {
@@ -66,7 +89,7 @@ fn an_authority_that_was_removed_is_removed_for_tickets_too() {
     let mut admin = bed.clear();
     assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
     assert!(!is_served(&mut Client::open(port, &config)), "neither by ticket nor anew");
-    assert!(is_served(&mut first), "who is connected stays");
+    assert!(!is_served(&mut first), "nor on a connection of before");
 }
 
 #[test]

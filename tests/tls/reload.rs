@@ -143,7 +143,9 @@ fn a_bad_file_leaves_everything_as_it_was_and_says_so() {
         (bed.counter("kannuki_tls_failed_refreshes") == 4).then_some(())
     });
     assert!(counted.is_some(), "each is counted, that of SIGHUP too");
-    assert!(bed.server.stderr().contains("the old settings, users and certificates stay in force"));
+    let words = "the old settings, users and certificates stay in force";
+    let told = || bed.server.stderr().contains(words).then_some(());
+    assert!(clock::until(Duration::from_secs(10), told).is_some(), "{}", bed.server.stderr());
     let mut client = Client::of(&bed);
     assert!(client.ask("version\r\n").starts_with("VERSION "));
     assert_eq!(client.shown(), before);

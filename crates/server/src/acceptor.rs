@@ -149,6 +149,10 @@ impl Acceptor {
         let pause = Duration::from_millis(ACCEPT_RETRY_MILLIS);
         while !instance.registry.has_room() && !instance.control.is_stopping() {
             std::thread::sleep(pause);
+            // They hold their places already: none of them has to wait for room.
+            for number in self.threshold.all() {
+                self.listen(counters, number);
+            }
             self.sweep(counters);
             counters.add(Counter::ListenDisabledMicros, ACCEPT_RETRY_MILLIS * 1000);
         }

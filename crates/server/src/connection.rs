@@ -148,6 +148,9 @@ impl Connection {
             Got::End => return Err(Fate::Close),
             Got::Refused(fault) => return Err(self.turn_away(turn, fault)),
         };
+        if let Err(fault) = self.wire.renew_trust(turn.instance.tls.as_ref()) {
+            return Err(self.turn_away(turn, fault));
+        }
         turn.counters.add(Counter::BytesRead, length as u64);
         Ok(length)
     }

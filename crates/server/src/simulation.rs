@@ -408,14 +408,17 @@ mod tests {
     #[test]
     fn more_items_fit_while_nobody_is_shown_a_cas_unique() {
         const SMALL_BYTES: u64 = 1024 * 1024;
+        /// Items between the set and the get of one: a use right after it came does not count, and
+        /// one that comes too late finds it gone.
+        const LATER: u64 = 2000;
         let held = |set: &str, get: &str| {
             let simulation = Simulation::new(SMALL_BYTES, ITEM_BYTES_MAX / 16).unwrap();
             let mut peer = simulation.connect().unwrap();
-            for first in (0..50_000).step_by(20) {
+            for first in (0..50_000_u64).step_by(20) {
                 // Each is used once, so it is moved instead of thrown out, once.
-                let numbers = (first..first + 20).map(|number| number.to_string());
-                let script: String = numbers
-                    .flat_map(|number| [set, get].map(|line| line.replace('#', &number)))
+                let script: String = (first..first + 20)
+                    .flat_map(|number| [(set, number), (get, number.saturating_sub(LATER))])
+                    .map(|(line, number)| line.replace('#', &number.to_string()))
                     .collect();
                 simulation.feed(&mut peer, script.as_bytes());
             }

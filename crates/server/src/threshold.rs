@@ -142,9 +142,19 @@ impl Threshold {
     /// The numbers of those who have had their time.
     #[must_use]
     pub(crate) fn overdue(&self, now: Now) -> Vec<usize> {
-        let late = |waiting: &Option<Waiting>| waiting.as_ref().is_some_and(|w| w.is_overdue(now));
+        self.those(|waiting| waiting.is_overdue(now))
+    }
+
+    /// All who wait.
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<usize> {
+        self.those(|_| true)
+    }
+
+    fn those(&self, are: impl Fn(&Waiting) -> bool) -> Vec<usize> {
         let numbered = self.waiting.iter().enumerate();
-        numbered.filter(|(_, waiting)| late(waiting)).map(|(number, _)| number).collect()
+        let meant = numbered.filter(|(_, waiting)| waiting.as_ref().is_some_and(&are));
+        meant.map(|(number, _)| number).collect()
     }
 }
 

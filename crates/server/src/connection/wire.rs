@@ -17,7 +17,7 @@ use kannuki_sys::socket::{Stream, Trouble};
 use crate::{
     limits::{SEAL_BYTES_MAX, WRITE_PIECES_MAX},
     output::Output,
-    tls::{Endpoint, Opened, TlsFault, TlsMachine},
+    tls::{Endpoint, Opened, Tls, TlsFault, TlsMachine},
 };
 
 /// The socket of one connection, and TLS where its listener speaks it.
@@ -121,6 +121,17 @@ impl Wire {
                 let _ = self.stream.write(&secured.unsent);
                 Got::Refused(fault)
             }
+        }
+    }
+
+    /// Judges the client's certificate again if certificates were reloaded.
+    ///
+    /// # Errors
+    /// When it is good no more.
+    pub(super) fn renew_trust(&mut self, tls: Option<&Tls>) -> Result<(), TlsFault> {
+        match (&mut self.tls, tls) {
+            (Some(secured), Some(tls)) => secured.machine.renew_trust(tls),
+            _ => Ok(()),
         }
     }
 

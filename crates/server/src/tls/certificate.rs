@@ -16,15 +16,27 @@ pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
     Some((seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp())))
 }
 
+/// A certificate whose names cannot all be held against the rules: it cannot be read, or has more
+/// than [`CERTIFICATE_NAMES_MAX`]. A rule that denies a name must not miss it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unnamed;
+
 /// The names in a verified certificate, the common name first; `None` if there is none.
-pub(super) fn names(der: &[u8]) -> Option<CertificateNames> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+///
+/// # Errors
+/// See [`Unnamed`].
+pub(super) fn names(der: &[u8]) -> Result<Option<CertificateNames>, Unnamed> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Unnamed)?;
     let common = certificate.subject().iter_common_name();
     let common = common.filter_map(|name| named(NameKind::CommonName, name.as_str().ok()?));
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
-    let names = common.chain(alternative.filter_map(general)).take(CERTIFICATE_NAMES_MAX);
-    CertificateNames::new(names).ok()
+    let names = common.chain(alternative.filter_map(general)).take(CERTIFICATE_NAMES_MAX + 1);
+    let names: Vec<CertificateName> = names.collect();
+    match names.len() {
+        0 => Ok(None),
+        _ => CertificateNames::new(names).map(Some).map_err(|_| Unnamed),
+    }
 }
 
 fn general(name: &GeneralName<'_>) -> Option<CertificateName> {
@@ -73,7 +85,7 @@ mod tests {
                 SanType::IpAddress("10.0.0.1".parse().unwrap()),
             ],
         );
-        let shown: Vec<String> = names(&der).unwrap().iter().map(ToString::to_string).collect();
+        let shown = shown(&der);
         assert_eq!(
             shown,
             [
@@ -90,9 +102,24 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_shown_is_no_name() {
         let der = made("app\0.example", vec![SanType::DnsName("ok".try_into().unwrap())]);
-        let shown: Vec<String> = names(&der).unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["dns:ok"]);
-        assert!(names(&made(&"x".repeat(600), vec![])).is_none());
+        assert_eq!(shown(&der), ["dns:ok"]);
+        assert_eq!(names(&made(&"x".repeat(600), vec![])), Ok(None));
+    }
+
+    #[test]
+    fn a_name_too_many_is_not_left_out() {
+        let hosts = |count: usize| {
+            let host = |at| SanType::DnsName(format!("h{at}.example").try_into().unwrap());
+            (0..count).map(host).collect()
+        };
+        let most = CERTIFICATE_NAMES_MAX - 1;
+        assert_eq!(shown(&made("app", hosts(most))).len(), CERTIFICATE_NAMES_MAX);
+        assert_eq!(names(&made("app", hosts(most + 1))), Err(Unnamed));
+        assert_eq!(names(b"no certificate"), Err(Unnamed));
+    }
+
+    fn shown(der: &[u8]) -> Vec<String> {
+        names(der).unwrap().unwrap().iter().map(ToString::to_string).collect()
     }
 
     proptest! {

@@ -32,6 +32,8 @@ const RECORD_HEADER_BYTES: usize = 5;
 pub(crate) struct Endpoint {
     pub(super) config: Arc<ServerConfig>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// That of the set of endpoints it belongs to.
+    pub(super) number: u64,
 }
 
 impl Endpoint {
@@ -39,6 +41,7 @@ impl Endpoint {
         config: &TlsConfig,
         material: &Material,
         clients: ClientCheck,
+        number: u64,
     ) -> Result<Self, TlsError> {
         let mut suites = config.ciphers.suites();
         if config.min_version == MinVersion::Tls13 {
@@ -68,7 +71,7 @@ impl Endpoint {
         } else {
             Arc::new(NoServerSessionStorage {})
         };
-        Ok(Self { config: Arc::new(built), verifier })
+        Ok(Self { config: Arc::new(built), verifier, number })
     }
 
     /// Whether a chain that was good when its session began is good today: a resumed handshake

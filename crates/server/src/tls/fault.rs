@@ -41,7 +41,9 @@ faults! {
          common. The server speaks 1.2 and 1.3, narrowed by ssl_min_version and ssl_ciphers.";
     Certificate => "tls-certificate",
         "The client showed no certificate where one is demanded (ssl_verify_mode, mtls:), or one \
-         that is expired, not valid yet or not signed by an authority of ssl_ca_cert.";
+         that is expired, not valid yet, not signed by an authority of ssl_ca_cert, or has more \
+         than 128 names. Open connections end too when their certificate expires, or loses its \
+         authority by a reload.";
     Rejected => "tls-rejected",
         "The peer broke the handshake off with an alert: as a rule it does not trust the \
          server's certificate, or it has expired. Look at the client's message.";

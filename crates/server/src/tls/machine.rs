@@ -19,7 +19,8 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus},
 };
 
-use super::{Endpoint, TlsFault, certificate};
+use super::{Endpoint, Tls, TlsFault, certificate};
+use crate::clock;
 
 /// Sealed bytes of an unfinished message that one connection holds: the longest handshake message
 /// is 64 KiB (a chain of certificates), in records that have headers.
@@ -39,6 +40,10 @@ pub(crate) struct TlsMachine {
     begun: bool,
     established: bool,
     ended: bool,
+    /// The last second of the client's certificate, since 1970.
+    expires: u64,
+    /// The number of the endpoints by which the client's certificate was judged last.
+    judged: u64,
     /// Nothing may be asked of `inner` any more: it may count on bytes that are gone.
     failed: bool,
 }
@@ -69,8 +74,10 @@ impl TlsMachine {
         let partial = Vec::new();
         Ok(Self {
             inner,
+            judged: endpoint.number,
             endpoint,
             partial,
+            expires: u64::MAX,
             begun: false,
             established: false,
             ended: false,
@@ -119,6 +126,12 @@ impl TlsMachine {
             return Err(self.fault_now());
         }
         if self.established {
+            // Most show no certificate, and no clock is read for them.
+            if self.expires != u64::MAX && self.expires < clock::unix_now() {
+                self.failed = true;
+                plain.truncate(before);
+                return Err(TlsFault::Certificate);
+            }
             return Ok(Opened::Data);
         }
         if self.inner.is_handshaking() {
@@ -188,9 +201,34 @@ impl TlsMachine {
         if resumed && !self.endpoint.still_trusts(chain) {
             return Err(TlsFault::Certificate);
         }
-        let names = chain.first().and_then(|leaf| certificate::names(leaf));
+        let names = match chain.first() {
+            Some(leaf) => {
+                // What was verified and still cannot be read whole cannot be held against rules.
+                let (_, expires) = certificate::validity(leaf).ok_or(TlsFault::Certificate)?;
+                self.expires = expires;
+                certificate::names(leaf).map_err(|_| TlsFault::Certificate)?
+            }
+            None => None,
+        };
         self.established = true;
         Ok(Opened::Established { names, resumed })
+    }
+
+    /// Judges the client's certificate again if the endpoints in force are others than before.
+    ///
+    /// # Errors
+    /// When no authority vouches for it any more: the connection is over.
+    pub(crate) fn renew_trust(&mut self, tls: &Tls) -> Result<(), TlsFault> {
+        let in_force = tls.in_force();
+        if !self.established || self.judged == in_force {
+            return Ok(());
+        }
+        if !tls.trusts(self.inner.peer_certificates().unwrap_or_default()) {
+            self.failed = true;
+            return Err(TlsFault::Certificate);
+        }
+        self.judged = in_force;
+        Ok(())
     }
 
     /// Seals `plain` into records and appends them to `sealed`.

@@ -8,6 +8,8 @@
 //! - A reload that fails changes nothing: the old endpoints stay in force.
 //! - Sessions are resumed only at the very endpoint that made them: a client whose authority was
 //!   taken away does not come back by an old ticket.
+//! - An open connection does not outlive its client's certificate: not its last second, and not the
+//!   authority that signed it, once a reload has taken that away.
 
 mod certificate;
 mod ciphers;
@@ -25,6 +27,7 @@ use std::{
 };
 
 use kannuki_store::time::Now;
+use rustls::pki_types::CertificateDer;
 
 pub use ciphers::{CipherError, Ciphers};
 pub(crate) use endpoint::Endpoint;
@@ -112,6 +115,10 @@ pub(crate) struct Tls {
     state: Mutex<State>,
     loaded_at: AtomicU32,
     failed_reloads: AtomicU64,
+    /// The last number that a set of endpoints was given.
+    numbered: AtomicU64,
+    /// The number of the set in force.
+    in_force: AtomicU64,
 }
 
 /// Certificates that were read and count from [`Tls::adopt`] on.
@@ -138,9 +145,14 @@ impl Tls {
     /// # Errors
     /// Names the file and the reason.
     pub(crate) fn load(config: TlsConfig) -> Result<(Self, Vec<String>), TlsError> {
-        let (endpoints, warnings) = read(&config)?;
-        let state = Mutex::new(State { config, endpoints });
-        let tls = Self { state, loaded_at: AtomicU32::new(0), failed_reloads: AtomicU64::new(0) };
+        let (endpoints, warnings) = read(&config, 0)?;
+        let tls = Self {
+            state: Mutex::new(State { config, endpoints }),
+            loaded_at: AtomicU32::new(0),
+            failed_reloads: AtomicU64::new(0),
+            numbered: AtomicU64::new(0),
+            in_force: AtomicU64::new(0),
+        };
         Ok((tls, warnings))
     }
 
@@ -165,7 +177,8 @@ impl Tls {
     /// # Errors
     /// Names the file and the reason, and is counted.
     pub(crate) fn prepare(&self, config: TlsConfig) -> Result<(Prepared, Vec<String>), TlsError> {
-        let read = read(&config).and_then(|(endpoints, warnings)| {
+        let number = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+        let read = read(&config, number).and_then(|(endpoints, warnings)| {
             // Listeners that are open may have to check certificates by them.
             let gone = self.lock().endpoints.checked.is_some() && endpoints.checked.is_none();
             if gone {
@@ -181,7 +194,10 @@ impl Tls {
 
     /// Puts in force what was prepared: for connections that begin from now on.
     pub(crate) fn adopt(&self, fresh: Prepared, now: Now) {
-        *self.lock() = fresh.0;
+        let mut state = self.lock();
+        *state = fresh.0;
+        self.in_force.store(state.endpoints.none.number, Ordering::Release);
+        drop(state);
         self.loaded_at.store(now.0, Ordering::Relaxed);
     }
 
@@ -193,6 +209,17 @@ impl Tls {
             ListenerCheck::Configured => state.config.clients,
             ListenerCheck::Own(clients) => clients,
         })
+    }
+
+    /// The number of the endpoints in force: another one after each reload.
+    pub(crate) fn in_force(&self) -> u64 {
+        self.in_force.load(Ordering::Acquire)
+    }
+
+    /// Whether the authorities in force vouch for a client's chain today; none shown is none bad.
+    fn trusts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let endpoint = self.lock().endpoints.asking(ClientCheck::Request);
+        endpoint.is_some_and(|endpoint| endpoint.still_trusts(chain))
     }
 
     /// The configuration in force.
@@ -226,12 +253,12 @@ impl Endpoints {
     }
 }
 
-fn read(config: &TlsConfig) -> Result<(Endpoints, Vec<String>), TlsError> {
+fn read(config: &TlsConfig, number: u64) -> Result<(Endpoints, Vec<String>), TlsError> {
     let (material, warnings) = files::read(config)?;
-    let none = Arc::new(Endpoint::new(config, &material, ClientCheck::None)?);
+    let none = Arc::new(Endpoint::new(config, &material, ClientCheck::None, number)?);
     let checked = if material.authorities.is_some() {
-        let request = Endpoint::new(config, &material, ClientCheck::Request)?;
-        let require = Endpoint::new(config, &material, ClientCheck::Require)?;
+        let request = Endpoint::new(config, &material, ClientCheck::Request, number)?;
+        let require = Endpoint::new(config, &material, ClientCheck::Require, number)?;
         Some((Arc::new(request), Arc::new(require)))
     } else {
         None
