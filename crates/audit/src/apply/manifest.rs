@@ -1,7 +1,7 @@
 //! What was done to a host: one folder for each run, with a manifest and the old files.
 //!
 //! ```text
-//! /var/lib/kannuki/close/
+//! /var/lib/kannuki-close/
 //!   lock                      held by whoever changes the host
 //!   20261122T154501Z-bind/
 //!     manifest.json           rewritten whole, and on the disk, before each step
@@ -140,7 +140,7 @@ pub struct Held {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self::at("/var/lib/kannuki/close", "/")
+        Self::at("/var/lib/kannuki-close", "/")
     }
 }
 

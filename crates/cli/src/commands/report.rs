@@ -45,7 +45,7 @@ Examples:
   kannuki close --apply
   kannuki check --facts shut.json
   kannuki report --facts open.json --triage triage.json --after shut.json \\
-      --close /var/lib/kannuki/close/ID/manifest.json --lang ja --format eml --output letter.eml";
+      --close /var/lib/kannuki-close/ID/manifest.json --lang ja --format eml --output letter.eml";
 
 const CODES: &str = "\
 Exit codes:
