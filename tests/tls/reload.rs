@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kannuki_tests::clock;
+use kannuki_tests::{Launch, clock};
 use rustix::process::Signal;
 
-use super::bed::{Bed, When, write};
+use super::bed::{Authority, Bed, When, write};
 use super::client::{Client, config};
 
 /// Connections that work while certificates change.
@@ -84,6 +84,28 @@ fn another_ssl_verify_mode_counts_for_new_connections() {
         assert!(known.ask("version\r\n").starts_with("VERSION "), "mode {mode}");
     }
     assert!(nameless.ask("version\r\n").starts_with("VERSION "), "who is in stays");
+}
+
+/// Most servers have no authorities for clients: nobody's certificate can have become bad there.
+#[test]
+fn a_reload_without_authorities_drops_nobody() {
+    let authority = Authority::new("authority");
+    let folder = tempfile::tempdir().unwrap();
+    let own = authority.sign("server", When::Now);
+    let chain = folder.path().join("both.pem");
+    write(&chain, &format!("{}{}", own.pem, own.key_pem));
+    let option = format!("ssl_chain_cert={}", chain.display());
+    let server = Launch::kannuki().flags(["-vv", "-Z", "-o", &option]).start();
+    let config = config(&authority, None);
+    let mut client = Client::open(server.port(), &config);
+    for reload in 1..=3 {
+        assert!(client.ask("version\r\n").starts_with("VERSION "), "reload {reload}");
+        server.signal(Signal::HUP);
+        let words = "certificates read again";
+        let told = || (server.stderr().matches(words).count() >= reload).then_some(());
+        assert!(clock::until(Duration::from_secs(10), told).is_some(), "{}", server.stderr());
+    }
+    assert!(client.ask("version\r\n").starts_with("VERSION "), "the connection goes on");
 }
 
 /// Users, rules and certificates change together: a broken certificate keeps the old users too, and

@@ -492,18 +492,14 @@ impl Fresh {
 
     fn take_over(self, instance: &Instance) {
         let Self { settings, users, certificates } = self;
-        if let Some((authority, users)) = instance.authority.as_ref().zip(users) {
-            let path = authority.config().users.display().to_string();
-            for warning in users.warnings() {
-                tracing::warn!(path, %warning, "the file of users");
-            }
-            tracing::info!(path, users = users.count(), "read the users again");
+        let users = instance.authority.as_ref().zip(users).map(|(authority, users)| {
             authority.replace(users);
-        }
-        if let Some((tls, (fresh, warnings))) = instance.tls.as_ref().zip(certificates) {
+            authority
+        });
+        let warnings = instance.tls.as_ref().zip(certificates).map(|(tls, (fresh, warnings))| {
             tls.adopt(fresh, instance.clock.now());
-            log_refresh(&Ok(warnings));
-        }
+            warnings
+        });
         instance.set_verbosity(settings.verbosity);
         // Last: by a new guard, threads notice that something has changed. Connections of users who
         // are gone, or whose line has changed, end when it reaches them.
@@ -511,6 +507,8 @@ impl Fresh {
         let policy = reloaded(old.guard.policy(), settings.policy);
         let replies = ReplyBudget::new(settings.udp_trusted);
         instance.set_rules(Rules { guard: old.guard.successor(policy), replies });
+        users.into_iter().for_each(log_users);
+        warnings.into_iter().for_each(|warnings| log_refresh(&Ok(warnings)));
         tracing::info!("reloaded");
         if !settings.waiting.is_empty() {
             let settings = settings.waiting.join(", ");
@@ -519,11 +517,21 @@ impl Fresh {
     }
 }
 
+/// Says in the log that the users were read again, and what is odd about their file.
+fn log_users(authority: &Authority) {
+    let (users, path) = (authority.users(), authority.config().users.display().to_string());
+    for warning in users.warnings() {
+        tracing::warn!(path, %warning, "the file of users");
+    }
+    tracing::info!(path, users = users.count(), "read the users again");
+}
+
 /// The new policy, with what only counts after a restart as it was.
 fn reloaded(old: &Policy, new: Policy) -> Policy {
     Policy {
-        login_required: old.login_required,
-        tls_required: old.tls_required,
+        // What protects counts at once, if only by shutting: nobody comes in by half a change.
+        login_required: old.login_required || new.login_required,
+        tls_required: old.tls_required || new.tls_required,
         flush: old.flush,
         dump: old.dump,
         watch: old.watch,

@@ -261,6 +261,12 @@ impl Worker {
     }
 
     fn turn(&mut self, instance: &Instance, counters: &Counters, events: &Events) {
+        let woken = events.iter().any(|ready| ready.token == WAKER);
+        if woken {
+            self.letterbox.drain();
+            // First: what came with the news is decided by the new rules.
+            self.rules = instance.rules();
+        }
         let rules = Arc::clone(&self.rules);
         let verbose = instance.verbosity() >= VERBOSE;
         let now = instance.clock.now();
@@ -269,10 +275,9 @@ impl Worker {
         let ready = u32::try_from(events.len() + waiting).unwrap_or(u32::MAX);
         self.refills = TURN_REFILLS_MAX / ready.max(1);
         self.handshakes = HANDSHAKES_PER_TURN;
-        let mut woken = false;
         for ready in events.iter() {
             match ready.token {
-                WAKER => woken = true,
+                WAKER => {}
                 token if token >= DOORS => self.door(&turn, token),
                 token => self.ready(&turn, token, ready),
             }
@@ -297,8 +302,6 @@ impl Worker {
     }
 
     fn look_around(&mut self, turn: &Turn<'_>) {
-        self.letterbox.drain();
-        self.rules = self.instance.rules();
         let arrivals = std::mem::take(
             &mut *self.letterbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner),
         );

@@ -28,8 +28,11 @@ pub(super) struct Unnamed;
 pub(super) fn names(der: &[u8]) -> Result<Option<CertificateNames>, Unnamed> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Unnamed)?;
     let common = certificate.subject().iter_common_name();
-    let common = common.filter_map(|name| named(NameKind::CommonName, name.as_str().ok()?));
-    let alternative = certificate.subject_alternative_name().ok().flatten();
+    // A text in an encoding that is not read, or names that cannot be, are not "no name".
+    let common: Vec<&str> =
+        common.map(|name| name.as_str()).collect::<Result<_, _>>().map_err(|_| Unnamed)?;
+    let common = common.into_iter().filter_map(|name| named(NameKind::CommonName, name));
+    let alternative = certificate.subject_alternative_name().map_err(|_| Unnamed)?;
     let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
     let names = common.chain(alternative.filter_map(general)).take(CERTIFICATE_NAMES_MAX + 1);
     let names: Vec<CertificateName> = names.collect();
@@ -104,6 +107,15 @@ mod tests {
         let der = made("app\0.example", vec![SanType::DnsName("ok".try_into().unwrap())]);
         assert_eq!(shown(&der), ["dns:ok"]);
         assert_eq!(names(&made(&"x".repeat(600), vec![])), Ok(None));
+    }
+
+    #[test]
+    fn a_name_in_another_encoding_is_not_left_out() {
+        let mut params = CertificateParams::default();
+        let name = rcgen::string::BmpString::try_from("app").unwrap();
+        params.distinguished_name.push(DnType::CommonName, rcgen::DnValue::BmpString(name));
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        assert_eq!(names(made.der()), Err(Unnamed));
     }
 
     #[test]

@@ -192,9 +192,13 @@ impl Tls {
         read
     }
 
-    /// Puts in force what was prepared: for connections that begin from now on.
+    /// Puts in force what was prepared: for connections that begin from now on. What was prepared
+    /// before that which is in force, by a command beside a signal, comes too late.
     pub(crate) fn adopt(&self, fresh: Prepared, now: Now) {
         let mut state = self.lock();
+        if fresh.0.endpoints.none.number < state.endpoints.none.number {
+            return;
+        }
         *state = fresh.0;
         self.in_force.store(state.endpoints.none.number, Ordering::Release);
         drop(state);
@@ -218,6 +222,9 @@ impl Tls {
 
     /// Whether the authorities in force vouch for a client's chain today; none shown is none bad.
     fn trusts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        if chain.is_empty() {
+            return true;
+        }
         let endpoint = self.lock().endpoints.asking(ClientCheck::Request);
         endpoint.is_some_and(|endpoint| endpoint.still_trusts(chain))
     }

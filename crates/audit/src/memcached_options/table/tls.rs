@@ -16,7 +16,8 @@ option_table! {
     /// The server's certificate and those that lead to its authority, PEM.
     ///
     /// SIGHUP and the command refresh_certs read it, the key and the authorities again; open
-    /// connections keep what they began with, and if something is wrong everything stays as it was.
+    /// connections keep what they began with, unless the authority of their client's certificate is
+    /// gone, and if something is wrong everything stays as it was.
     SSL_CHAIN_CERT = OptionSpec::suboption("ssl_chain_cert", Shape::Path).value("FILE");
 
     /// Private key of the certificate.
