@@ -59,13 +59,22 @@ impl Report {
         self.findings().iter().find(|finding| finding["id"] == id)
     }
 
+    /// What was found, without the reasons: the whole report is long, and may be cut off.
+    fn ids(&self) -> String {
+        let ids = self
+            .findings()
+            .iter()
+            .map(|finding| format!("{} {}", finding["id"], finding["values"]));
+        ids.collect::<Vec<_>>().join("\n")
+    }
+
     fn has(&self, id: &str) -> &Value {
-        self.of_id(id).unwrap_or_else(|| panic!("no {id} in {:#}", self.0))
+        self.of_id(id).unwrap_or_else(|| panic!("no {id} among {}\nin {:#}", self.ids(), self.0))
     }
 
     fn lacks(&self, ids: &[&str]) {
         for id in ids {
-            assert!(self.of_id(id).is_none(), "{id} in {:#}", self.0);
+            assert!(self.of_id(id).is_none(), "{id} among {}\nin {:#}", self.ids(), self.0);
         }
     }
 

@@ -127,9 +127,10 @@ pub fn collect(request: &Request) -> Result<Facts, CollectError> {
         gaps: Vec::new(),
     };
     if view.host && request.talk {
-        facts.talks = talk::collect(&view, &facts, request.every_port);
+        let own = talk::OwnEnds::default();
+        facts.talks = talk::collect(&view, &facts, request.every_port, &own);
         facts.probes = probe::collect(&view, &facts, request.probe);
-        facts.usage = usage::collect(&view, &facts, request.window);
+        facts.usage = usage::collect(&view, &facts, request.window, &own);
     }
     sockets::keep_relevant(&mut facts);
     facts.collection.commands = view.runs.take();

@@ -7,6 +7,7 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::unix::net::UnixStream,
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -36,8 +37,24 @@ const AT_ONCE_MAX: usize = 32;
 pub(super) trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
+/// Our ends of the connections made here. A busy server counts them among its clients until it has
+/// seen that they were closed.
+#[derive(Default)]
+pub(super) struct OwnEnds(Mutex<Vec<SocketAddr>>);
+
+impl OwnEnds {
+    pub(super) fn remember(&self, end: SocketAddr) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+    }
+
+    pub(super) fn contains(&self, end: SocketAddr) -> bool {
+        let end = SocketAddr::new(end.ip().to_canonical(), end.port());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&end)
+    }
+}
+
 /// Talks to every likely socket.
-pub(super) fn collect(view: &View, facts: &Facts, every_port: bool) -> Vec<Talk> {
+pub(super) fn collect(view: &View, facts: &Facts, every_port: bool, own: &OwnEnds) -> Vec<Talk> {
     let listens = |socket: &&Socket| {
         socket.state == SocketState::Listening
             && socket.protocol != Protocol::Udp
@@ -51,19 +68,19 @@ pub(super) fn collect(view: &View, facts: &Facts, every_port: bool) -> Vec<Talk>
         view.root.gap("talking to sockets", &Unseen { why: Why::TooLarge, detail });
     }
     let wanted: Vec<&Socket> = wanted.into_iter().take(max).collect();
-    wanted.chunks(AT_ONCE_MAX).flat_map(|some| at_once(facts, some)).collect()
+    wanted.chunks(AT_ONCE_MAX).flat_map(|some| at_once(facts, some, own)).collect()
 }
 
-fn at_once(facts: &Facts, sockets: &[&Socket]) -> Vec<Talk> {
+fn at_once(facts: &Facts, sockets: &[&Socket], own: &OwnEnds) -> Vec<Talk> {
     thread::scope(|scope| {
         let threads: Vec<_> =
-            sockets.iter().map(|socket| scope.spawn(|| talk(facts, socket))).collect();
+            sockets.iter().map(|socket| scope.spawn(|| talk(facts, socket, own))).collect();
         // A thread that panicked has no answer; nothing in `talk` can.
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     })
 }
 
-fn talk(facts: &Facts, socket: &Socket) -> Talk {
+fn talk(facts: &Facts, socket: &Socket, own: &OwnEnds) -> Talk {
     let address = own_address(socket);
     let mut talk = Talk {
         inode: socket.inode,
@@ -73,14 +90,14 @@ fn talk(facts: &Facts, socket: &Socket) -> Talk {
         answer: None,
         wants_login: false,
     };
-    match ask(socket) {
+    match ask(socket, own) {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer);
             let line = text.lines().next().unwrap_or_default();
             talk.answer = Some(cut(line, KEPT_BYTES_MAX)).filter(|line| !line.is_empty());
             talk.wants_login = line.starts_with("CLIENT_ERROR unauthenticated");
             let server = recognise(&answer);
-            talk.server = Seen::Known(server.map(|server| told_apart(facts, socket, server)));
+            talk.server = Seen::Known(server.map(|server| told_apart(facts, socket, server, own)));
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             talk.server = Seen::unseen(Why::NotPermitted, error.to_string());
@@ -95,11 +112,11 @@ fn talk(facts: &Facts, socket: &Socket) -> Talk {
 
 /// Several servers answer `version` with memcached's numbers only; their statistics or the name of
 /// their program tells them apart.
-fn told_apart(facts: &Facts, socket: &Socket, mut server: Server) -> Server {
+fn told_apart(facts: &Facts, socket: &Socket, mut server: Server, own: &OwnEnds) -> Server {
     if server.name != "memcached" && server.name != "unknown" {
         return server;
     }
-    let stats = exchange(socket, b"stats\r\n").unwrap_or_default();
+    let stats = exchange(socket, b"stats\r\n", own).unwrap_or_default();
     if memmem::find(&stats, b"STAT kannuki_version ").is_some() {
         server.name = "kannuki".to_owned();
         server.because = "says so in its statistics".to_owned();
@@ -120,19 +137,19 @@ fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-fn ask(socket: &Socket) -> io::Result<Vec<u8>> {
-    let text = exchange(socket, b"version\r\n")?;
+fn ask(socket: &Socket, own: &OwnEnds) -> io::Result<Vec<u8>> {
+    let text = exchange(socket, b"version\r\n", own)?;
     if !text.is_empty() {
         return Ok(text);
     }
     // A server that speaks only binary closes on text.
     let mut no_operation = [0; 24];
     no_operation[..2].copy_from_slice(&[0x80, 0x0a]);
-    exchange(socket, &no_operation)
+    exchange(socket, &no_operation, own)
 }
 
-fn exchange(socket: &Socket, request: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = connect(socket)?;
+fn exchange(socket: &Socket, request: &[u8], own: &OwnEnds) -> io::Result<Vec<u8>> {
+    let mut stream = connect(socket, own)?;
     stream.write_all(request)?;
     let deadline = Deadline::after(WAIT_MAX);
     let mut answer = Vec::new();
@@ -160,7 +177,7 @@ fn is_whole(request: &[u8], answer: &[u8]) -> bool {
 }
 
 /// Connects with the deadlines of this module.
-pub(super) fn connect(socket: &Socket) -> io::Result<Box<dyn Stream>> {
+pub(super) fn connect(socket: &Socket, own: &OwnEnds) -> io::Result<Box<dyn Stream>> {
     if let Some(path) = &socket.path {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(WAIT_MAX))?;
@@ -169,6 +186,7 @@ pub(super) fn connect(socket: &Socket) -> io::Result<Box<dyn Stream>> {
     }
     let address = own_address(socket).ok_or(io::ErrorKind::AddrNotAvailable)?;
     let stream = TcpStream::connect_timeout(&address, WAIT_MAX)?;
+    own.remember(stream.local_addr()?);
     stream.set_read_timeout(Some(WAIT_MAX))?;
     stream.set_write_timeout(Some(WAIT_MAX))?;
     Ok(Box::new(stream))
