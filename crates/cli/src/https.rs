@@ -14,15 +14,13 @@ use std::{
     time::Duration,
 };
 
-use kannuki_audit::facts::printable;
+use kannuki_audit::{collect::clock::Deadline, facts::printable};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use thiserror::Error;
 use ureq::{
     Agent, Body, http,
     tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
 };
-
-use crate::clock::Deadline;
 
 /// Redirects that are followed: a mirror's, and one more.
 const REDIRECTS_MAX: u32 = 3;

@@ -15,7 +15,6 @@
 #![deny(clippy::indexing_slicing)]
 
 mod access;
-mod clock;
 mod commands;
 mod exit;
 mod greeting;

@@ -1,26 +1,29 @@
-//! The clock of a collection: the one place of this crate that asks what time it is.
+//! The clock: the one place of this crate, and of the commands, that asks what time it is.
 #![expect(clippy::disallowed_methods, reason = "facts have a time, and talking has deadlines")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970-01-01 UTC.
-pub(crate) fn now() -> i64 {
+#[must_use]
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A time at which something must be over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Instant);
+pub struct Deadline(Instant);
 
 impl Deadline {
     /// This long from now.
-    pub(crate) fn after(span: Duration) -> Self {
+    #[must_use]
+    pub fn after(span: Duration) -> Self {
         Self(Instant::now() + span)
     }
 
     /// How long it is until then; `None` = it has passed.
-    pub(crate) fn left(self) -> Option<Duration> {
+    #[must_use]
+    pub fn left(self) -> Option<Duration> {
         self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 }

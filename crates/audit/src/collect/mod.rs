@@ -16,7 +16,7 @@
 //! - What cannot be seen becomes a gap; no missing right, file or program makes a collection fail.
 
 mod addresses;
-pub(crate) mod clock;
+pub mod clock;
 mod firewall;
 mod host;
 mod packages;

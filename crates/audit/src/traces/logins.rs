@@ -76,10 +76,16 @@ pub enum Door {
 pub struct Failures {
     /// The address; empty where the log names none.
     pub from: String,
-    /// How many.
+    /// How many; one that stands in two places counts once.
     pub count: u64,
     /// The first, in seconds since 1970-01-01 UTC.
     pub first: Option<i64>,
     /// The last.
     pub last: Option<i64>,
+    /// The most within an hour; 0 where no time was understood.
+    #[serde(default)]
+    pub burst: u64,
+    /// When that hour began.
+    #[serde(default)]
+    pub burst_at: Option<i64>,
 }

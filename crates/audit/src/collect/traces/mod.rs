@@ -124,9 +124,3 @@ pub fn collect(
         facts,
     })
 }
-
-/// The time now, in seconds since 1970-01-01 UTC.
-#[must_use]
-pub fn now() -> i64 {
-    clock::now()
-}

@@ -10,10 +10,8 @@ use std::{
     time::Duration,
 };
 
-use kannuki_audit::{findings::notice::Notice, texts::Texts};
+use kannuki_audit::{collect::clock::Deadline, findings::notice::Notice, texts::Texts};
 use serde::Deserialize;
-
-use crate::clock::Deadline;
 
 /// How long `sendmail` may take to queue a mail.
 const SENDMAIL_MAX: Duration = Duration::from_secs(60);
