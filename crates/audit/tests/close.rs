@@ -2,9 +2,12 @@
 //! back, and survives being killed anywhere.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[path = "close/bad_input.rs"]
 mod bad_input;
+#[path = "close/disks.rs"]
+mod disks;
 #[path = "close/killed.rs"]
 mod killed;
 #[path = "close/plans.rs"]

@@ -14,7 +14,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use rustix::fs::{Gid, Uid, XattrFlags};
+use rustix::fs::{FallocateFlags, Gid, IFlags, OFlags, Uid, XattrFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::sha256;
@@ -64,14 +65,7 @@ pub(super) fn place(root: &Path, path: &str) -> io::Result<PathBuf> {
 
 /// The text of a file; none if there is none.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("is no regular file"));
-    }
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
@@ -80,8 +74,29 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Opens a regular file; none if there is none. A FIFO would be waited for without end, and a
+/// device may do something when it is opened.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let is_absent = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match fs::metadata(path) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        Ok(meta) if !meta.is_file() => return Err(io::Error::other(NOT_REGULAR)),
+        meta => meta?,
+    };
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if is_absent(&error) => Ok(None),
+        Ok(file) if file.metadata()?.is_file() => Ok(Some(file)),
+        Ok(_) => Err(io::Error::other(NOT_REGULAR)),
+        Err(error) => Err(error),
+    }
+}
+
+const NOT_REGULAR: &str = "is no regular file";
+
 /// Whether a file may be put here: why not, in words.
 pub(super) fn must_be_writable(path: &Path) -> io::Result<()> {
+    must_be_replaceable(path)?;
     let own = rustix::process::geteuid().as_raw();
     let mut is_nearest = true;
     for folder in path.ancestors().skip(1) {
@@ -89,13 +104,32 @@ pub(super) fn must_be_writable(path: &Path) -> io::Result<()> {
         let is_theirs = meta.uid() != 0 && meta.uid() != own;
         let sticky = meta.mode() & 0o1000 != 0;
         if is_theirs || (meta.mode() & 0o022 != 0 && !sticky) {
-            let text = format!("{} can be changed by others than root", folder.display());
+            let folder = folder.display();
+            let text = format!("{folder} can be changed by others than root: chmod or chown it");
             return Err(io::Error::other(text));
         }
         if is_nearest {
             rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)?;
             is_nearest = false;
         }
+    }
+    Ok(())
+}
+
+/// A new file takes the name of the old one: its other names would keep the old text, and a mark
+/// that forbids changes forbids that too.
+fn must_be_replaceable(path: &Path) -> io::Result<()> {
+    let Some(file) = open(path)? else { return Ok(()) };
+    let names = file.metadata()?.nlink();
+    if names > 1 {
+        let text =
+            format!("has {names} names (hard links); edit it by hand, or use another method");
+        return Err(io::Error::other(text));
+    }
+    // File systems without such marks do not know the question.
+    let flags = rustix::fs::ioctl_getflags(&file).unwrap_or(IFlags::empty());
+    if flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND) {
+        return Err(io::Error::other("is marked as not to be changed: chattr -ia it first"));
     }
     Ok(())
 }
@@ -131,23 +165,32 @@ pub(super) fn missing_folders(path: &Path) -> Vec<PathBuf> {
 /// What happens on the way, for whoever watches.
 pub(super) type Watch<'w> = &'w mut dyn FnMut(&str);
 
-/// Puts bytes in place of a file, or makes it. `as_was`: with the owner, mode and time of before;
-/// else with those of the file that stands there.
-pub(super) fn replace(
-    path: &Path,
-    bytes: &[u8],
-    as_was: Option<&Original>,
-    watch: Watch<'_>,
-) -> io::Result<()> {
+/// What a file gets.
+pub(super) struct Text<'t> {
+    /// Its bytes.
+    pub(super) bytes: &'t [u8],
+    /// What must still stand there when they come; none if there must be no file.
+    pub(super) instead_of: Option<&'t [u8]>,
+    /// With the owner, mode and time of before; else with those of the file that stands there.
+    pub(super) as_was: Option<&'t Original>,
+}
+
+/// Puts a text in place of a file, or makes it.
+pub(super) fn replace(path: &Path, text: &Text<'_>, watch: Watch<'_>) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let beside = beside(path);
     let _ = fs::remove_file(&beside); // Left by a killed run; if it cannot go, the next line fails.
-    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    make_folder(folder)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     watch("file made");
-    let done = fill(&mut file, path, bytes, as_was);
+    let done = fill(&mut file, path, text);
     watch("file filled");
-    if let Err(error) = done.and_then(|()| fs::rename(&beside, path)) {
+    // Looked at again as late as can be: an editor may be at work beside us.
+    let done = done.and_then(|()| match read(path)?.as_deref() == text.instead_of {
+        true => fs::rename(&beside, path),
+        false => Err(io::Error::other("was changed meanwhile")),
+    });
+    if let Err(error) = done {
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
@@ -155,10 +198,19 @@ pub(super) fn replace(
     sync_folder(folder)
 }
 
-fn fill(file: &mut File, path: &Path, bytes: &[u8], as_was: Option<&Original>) -> io::Result<()> {
-    file.write_all(bytes)?;
-    let now = fs::metadata(path).ok();
-    if let Ok(old) = File::open(path) {
+/// Makes a folder and those above it; the names of all are on the disk afterwards.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|folder| !folder.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    folder.ancestors().skip(1).take(missing).try_for_each(sync_folder)
+}
+
+fn fill(file: &mut File, path: &Path, text: &Text<'_>) -> io::Result<()> {
+    let as_was = text.as_was;
+    file.write_all(text.bytes)?;
+    let old = open(path)?;
+    let now = old.as_ref().map(File::metadata).transpose()?;
+    if let Some(old) = old {
         copy_attributes(&old, file)?;
     }
     let owner = match (as_was, &now) {
@@ -179,6 +231,9 @@ fn fill(file: &mut File, path: &Path, bytes: &[u8], as_was: Option<&Original>) -
     file.sync_all()
 }
 
+/// Sums over the old bytes; the kernel makes them anew for the new ones.
+const SUMS: [&[u8]; 2] = [b"security.ima", b"security.evm"];
+
 /// Labels of SELinux and access lists are extended attributes.
 fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
     let mut names = vec![0_u8; ATTRIBUTE_BYTES_MAX];
@@ -189,14 +244,23 @@ fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
     };
     let mut value = vec![0_u8; ATTRIBUTE_BYTES_MAX];
     for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
-        if name.is_empty() {
+        if name.is_empty() || SUMS.contains(&name) {
             continue;
         }
         let length = rustix::fs::fgetxattr(from, name, &mut value)?;
         let value = value.get(..length).unwrap_or_default();
-        rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())?;
+        match rustix::fs::fsetxattr(to, name, value, XattrFlags::empty()) {
+            // In a container some may not be set, and need not: the file got the same by itself.
+            Err(Errno::PERM | Errno::NOTSUP) if has_attribute(to, name, value) => {}
+            done => done?,
+        }
     }
     Ok(())
+}
+
+fn has_attribute(file: &File, name: &[u8], wanted: &[u8]) -> bool {
+    let mut value = vec![0_u8; wanted.len() + 1];
+    rustix::fs::fgetxattr(file, name, &mut value).is_ok_and(|n| value.get(..n) == Some(wanted))
 }
 
 /// Takes a file away, and the folders that were made for it if nobody uses them.
@@ -211,9 +275,23 @@ pub(super) fn remove(path: &Path, folders: &[PathBuf], watch: Watch<'_>) -> io::
     }
     for folder in folders.iter().rev().filter(|folder| path.starts_with(folder)) {
         // One that somebody else uses by now is not empty, and stays.
-        let _ = fs::remove_dir(folder);
+        let gone = fs::remove_dir(folder).is_ok();
+        if let Some(above) = folder.parent().filter(|_| gone) {
+            sync_folder(above)?;
+        }
     }
     Ok(())
+}
+
+/// Makes a file that takes so many bytes of the disk, where that has twice as many. File systems
+/// that cannot promise room make an empty one.
+pub(super) fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes.saturating_mul(2)) {
+        Ok(()) => file.set_len(bytes),
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes away what a killed run left beside a file.

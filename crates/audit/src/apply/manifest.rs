@@ -26,8 +26,13 @@ use crate::plan::{Plan, verify::Check};
 pub const SCHEMA: &str = "kannuki.close/1";
 /// Longest manifest that is read, in bytes: it holds the old and new text of a few settings.
 const MANIFEST_BYTES_MAX: u64 = 16 << 20;
-/// Most runs that are listed.
+/// Most runs that are kept; nothing deletes them but their owner.
 const RUNS_MAX: usize = 1000;
+/// Room that a run's notes may grow by, in bytes, besides four times what they have at first: the
+/// checks, and what commands complained about.
+const NOTES_BYTES_MAX: u64 = 128 * 1024;
+/// Name of the file that keeps that room.
+const RESERVE: &str = "reserve";
 /// Name of the manifest in a run's folder.
 const MANIFEST: &str = "manifest.json";
 /// Most runs with one name: the same second and method.
@@ -163,7 +168,12 @@ impl Ledger {
     /// [`CloseError::Busy`] while somebody else changes the host; else what the system refused.
     pub fn hold(&self) -> Result<Held, CloseError> {
         let failed = |error| CloseError::Ledger { path: self.folder.clone(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+        if !self.folder.exists() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+            if let Some(parent) = self.folder.parent() {
+                super::files::sync_folder(parent).map_err(failed)?;
+            }
+        }
         self.must_be_ours()?;
         let lock = OpenOptions::new()
             .create(true)
@@ -211,8 +221,12 @@ impl Ledger {
             Err(error) => return Err(failed(error)),
         };
         let mut runs = Vec::new();
-        for entry in entries.take(RUNS_MAX) {
+        for entry in entries {
             let path = entry.map_err(failed)?.path();
+            if runs.len() == RUNS_MAX {
+                let text = format!("has more than {RUNS_MAX} runs; move the oldest elsewhere");
+                return Err(failed(io::Error::other(text)));
+            }
             // A folder without a manifest was made and never begun: nothing was changed.
             if path.is_dir() && path.join(MANIFEST).is_file() {
                 runs.push(read(&path.join(MANIFEST))?);
@@ -253,6 +267,33 @@ impl Ledger {
         }
         let error = io::ErrorKind::AlreadyExists.into();
         Err(CloseError::Ledger { path: self.folder.clone(), error })
+    }
+
+    /// Sees that the disk has room for the files and notes of a run, and keeps as much again for
+    /// its way back: one that is full is found out before the first step, and one that fills up on
+    /// the way leaves no half-done work.
+    pub(super) fn reserve(&self, run: &Manifest) -> Result<(), CloseError> {
+        let path = self.folder_of(&run.id).join(RESERVE);
+        let failed = |error| CloseError::Ledger { path: path.clone(), error };
+        let notes = serde_json::to_vec(run).map_err(|error| failed(error.into()))?.len();
+        let bytes = u64::try_from(notes).unwrap_or(u64::MAX).saturating_mul(4);
+        let bytes = bytes.saturating_add(NOTES_BYTES_MAX);
+        super::files::reserve(&path, bytes).map_err(failed)
+    }
+
+    /// Gives that room back.
+    pub(super) fn release(&self, id: &str) {
+        // It may be gone already; where it cannot go, nothing is worse than before.
+        let _ = fs::remove_file(self.folder_of(id).join(RESERVE));
+    }
+
+    /// Takes the folder of a run away that could not be begun.
+    pub(super) fn forget(&self, id: &str) {
+        // Without a manifest it is no run, so what stays of it is only litter.
+        let folder = self.folder_of(id);
+        if !folder.join(MANIFEST).exists() {
+            let _ = fs::remove_dir_all(folder);
+        }
     }
 
     /// Writes the manifest anew: on the disk, whole, before this returns.

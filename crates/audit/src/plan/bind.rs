@@ -64,7 +64,14 @@ fn restart(open: &Open<'_>, live: bool, plan: &mut Plan) {
         // It does not run; the next start reads the new settings.
         _ => return,
     };
+    let is_systemd = start.kind == StartKind::Systemd;
+    if is_systemd {
+        plan.clear_start_limit(unit);
+    }
     let at = plan.run(&words);
+    if is_systemd {
+        plan.back_clear_start_limit(at, unit);
+    }
     plan.back_run(at, &words);
 }
 

@@ -123,11 +123,15 @@ fn write(facts: &Facts, ports: &BTreeSet<Opening>, plan: &mut Plan) {
     plan.write_files();
     let reload = plan.run(&["systemctl", "daemon-reload"]);
     let enable = plan.run(&["systemctl", "enable", UNIT]);
-    let start = plan.run(&["systemctl", "restart", UNIT]);
     let had_unit = plan.files.iter().any(|file| file.path == UNIT_PATH && file.before.is_some());
+    if had_unit {
+        plan.clear_start_limit(UNIT);
+    }
+    let start = plan.run(&["systemctl", "restart", UNIT]);
     if had_unit {
         plan.restore_files();
         plan.back_run(0, &["systemctl", "daemon-reload"]);
+        plan.back_clear_start_limit(start, UNIT);
         plan.back_run(start, &["systemctl", "restart", UNIT]);
         return;
     }

@@ -123,6 +123,8 @@ pub enum Action {
     Restore(usize),
     /// Runs exactly this command.
     Run(Vec<String>),
+    /// The same; that it fails changes nothing, since what it clears away may not be there.
+    Try(Vec<String>),
 }
 
 /// One step of the way back.
@@ -222,7 +224,20 @@ impl Plan {
 
     /// Adds a command unless it is there; the place of the step.
     fn run(&mut self, words: &[&str]) -> usize {
-        let action = Action::Run(words.iter().map(|word| (*word).to_owned()).collect());
+        self.step(Action::Run(owned(words)))
+    }
+
+    /// systemd refuses a start when there were some within seconds (`StartLimitBurst`); who shuts a
+    /// cache is to be able to, and to take it back at once.
+    fn clear_start_limit(&mut self, unit: &str) {
+        self.step(Action::Try(owned(&["systemctl", "reset-failed", unit])));
+    }
+
+    fn back_clear_start_limit(&mut self, if_begun: usize, unit: &str) {
+        self.back(if_begun, Action::Try(owned(&["systemctl", "reset-failed", unit])));
+    }
+
+    fn step(&mut self, action: Action) -> usize {
         if let Some(at) = self.forward.iter().position(|other| *other == action) {
             return at;
         }
@@ -237,8 +252,7 @@ impl Plan {
     }
 
     fn back_run(&mut self, if_begun: usize, words: &[&str]) {
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        self.back(if_begun, Action::Run(words));
+        self.back(if_begun, Action::Run(owned(words)));
     }
 
     fn note(&mut self, note: Note) {
@@ -246,6 +260,10 @@ impl Plan {
             self.risks.push(note);
         }
     }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// The plan for a host, by the given method or the one that fits best.

@@ -72,6 +72,10 @@ impl Page<'_> {
                 Action::Run(argv) => {
                     let _ = writeln!(out, "$ {}", line(argv));
                 }
+                Action::Try(argv) => {
+                    let may = self.texts.get("close.may-fail");
+                    let _ = writeln!(out, "$ {}  # {may}", line(argv));
+                }
                 Action::Write(file) | Action::Restore(file) => {
                     let Some(file) = plan.files.get(*file) else { continue };
                     let _ = writeln!(out, "{}", printable(&file.path));

@@ -90,6 +90,7 @@ fn by_systemd(start: &StartConfig, unit: &str, open: &Open<'_>, plan: &mut Plan)
         plan.back_run(first, &["systemctl", "enable", unit]);
     }
     if runs {
+        plan.back_clear_start_limit(first, unit);
         plan.back_run(first, &["systemctl", "start", unit]);
     }
 }

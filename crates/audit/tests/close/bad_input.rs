@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::Path,
 };
 
 use kannuki_audit::{
     apply::{CloseError, State, Surroundings as _},
-    plan::Method,
+    plan::{Action, Method},
     vulnerabilities::Table,
 };
 
@@ -103,6 +104,41 @@ fn a_file_changed_before_undo_is_not_overwritten() {
 }
 
 #[test]
+fn an_older_run_is_not_taken_back_under_a_newer_one() {
+    let (_folder, mut world) = world();
+    let first = world.apply();
+    // Both touch the unit: its restart would undo half of the later one.
+    let facts = world.look().unwrap();
+    let mut plan = first.plan.clone();
+    plan.files.clear();
+    plan.forward.retain(|action| matches!(action, Action::Run(_)));
+    plan.backward.clear();
+    let second = world.held().apply(plan, &facts, &Table::embedded(), &mut world).unwrap();
+    assert_eq!(second.state, State::Applied, "{second:?}");
+    let refused = world.held().undo(&first.id, &mut world);
+    let Err(CloseError::NotNewest { later, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(later, second.id);
+    assert!(world.read("running").contains("-l 127.0.0.1"), "nothing was taken back");
+    for id in [second.id, first.id] {
+        assert_eq!(world.held().undo(&id, &mut world).unwrap().state, State::Undone);
+    }
+    assert!(world.read("running").contains("-l 0.0.0.0"));
+}
+
+#[test]
+fn it_is_taken_back_when_somebody_asks_it_to_stop() {
+    for stop_at in ["begun", "step done", "verified"] {
+        let (_folder, mut world) = world();
+        let before = world.read(CONF);
+        world.stop_at = Some(stop_at);
+        let run = world.apply();
+        assert_eq!(run.state, State::RolledBack, "{stop_at}: {run:?}");
+        assert!(run.failure.contains("asked to stop"), "{}", run.failure);
+        assert_eq!((world.read(CONF), world.read("running")), (before.clone(), before));
+    }
+}
+
+#[test]
 fn a_second_one_at_the_same_time_is_refused() {
     let (_folder, world) = world();
     let held = world.held();
@@ -132,19 +168,66 @@ fn a_ledger_that_others_may_write_is_refused() {
     assert!(matches!(world.ledger().hold(), Err(CloseError::Ledger { .. })));
 }
 
-#[test]
-fn a_fifo_and_a_link_to_nowhere_are_refused() {
+/// What stands in place of the settings since the preview is refused with this word, and stays.
+fn is_refused(word: &str, swap: impl FnOnce(&Path)) {
     let (_folder, mut world) = world();
     let (facts, plan) = world.plan(Method::Bind);
     let conf = world.folder.join(CONF);
-    fs::remove_file(&conf).unwrap();
-    symlink("/no/such/place", &conf).unwrap();
-    let refused = world.held().apply(plan.clone(), &facts, &Table::embedded(), &mut world);
-    assert!(matches!(refused, Err(CloseError::NotWritable { .. })), "{refused:?}");
-    fs::remove_file(&conf).unwrap();
-    fs::create_dir(&conf).unwrap();
+    swap(&conf);
+    let before = fs::symlink_metadata(&conf).unwrap();
     let refused = world.held().apply(plan, &facts, &Table::embedded(), &mut world);
-    assert!(matches!(refused, Err(CloseError::NotWritable { .. })), "{refused:?}");
+    let Err(CloseError::NotWritable { error, .. }) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains(word), "{error}");
+    assert_eq!(fs::symlink_metadata(&conf).unwrap().ino(), before.ino());
+    assert!(world.ledger().runs().unwrap().is_empty());
+}
+
+/// A FIFO was once waited for without end.
+#[test]
+fn a_fifo_in_place_of_the_settings_is_refused() {
+    is_refused("no regular file", |conf| {
+        fs::remove_file(conf).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, conf, kind, mode, 0).unwrap();
+    });
+}
+
+#[test]
+fn a_device_in_place_of_the_settings_is_refused() {
+    is_refused("no regular file", |conf| {
+        fs::remove_file(conf).unwrap();
+        symlink("/dev/zero", conf).unwrap();
+    });
+}
+
+#[test]
+fn a_folder_in_place_of_the_settings_is_refused() {
+    is_refused("no regular file", |conf| {
+        fs::remove_file(conf).unwrap();
+        fs::create_dir(conf).unwrap();
+    });
+}
+
+#[test]
+fn a_link_to_nowhere_is_refused() {
+    is_refused("leads nowhere", |conf| {
+        fs::remove_file(conf).unwrap();
+        symlink("/no/such/place", conf).unwrap();
+    });
+}
+
+#[test]
+fn a_circle_of_links_is_refused() {
+    is_refused("symbolic links", |conf| {
+        fs::remove_file(conf).unwrap();
+        symlink("memcached.conf", conf).unwrap();
+    });
+}
+
+#[test]
+fn a_file_with_two_names_is_refused() {
+    is_refused("hard links", |conf| fs::hard_link(conf, conf.with_file_name("other")).unwrap());
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub(crate) struct World {
     pub(crate) kill_after: Option<u32>,
     /// Changes the file beside us when this is reached.
     pub(crate) disturb_at: Option<&'static str>,
+    /// Somebody asks it to stop when this is reached.
+    pub(crate) stop_at: Option<&'static str>,
+    /// Fills the disk up when this is reached.
+    pub(crate) fill_at: Option<&'static str>,
+    is_stopped: bool,
     time: i64,
 }
 
@@ -44,7 +49,16 @@ impl World {
     /// The same host, seen by another program.
     pub(crate) fn again(folder: &Path) -> Self {
         let folder = folder.to_owned();
-        Self { folder, broken: Vec::new(), kill_after: None, disturb_at: None, time: 1_519_732_800 }
+        Self {
+            folder,
+            broken: Vec::new(),
+            kill_after: None,
+            disturb_at: None,
+            stop_at: None,
+            fill_at: None,
+            is_stopped: false,
+            time: 1_519_732_800,
+        }
     }
 
     fn fixture(&self) -> Facts {
@@ -137,11 +151,19 @@ impl Surroundings for World {
 
     fn pause(&mut self) {}
 
+    fn is_unwanted(&mut self) -> bool {
+        self.is_stopped
+    }
+
     fn reached(&mut self, what: &str) {
         if self.disturb_at == Some(what) {
             let text = self.read(CONF) + "# somebody else\n";
             fs::write(self.folder.join(CONF), text).unwrap();
             self.disturb_at = None;
+        }
+        self.is_stopped |= self.stop_at == Some(what);
+        if self.fill_at == Some(what) {
+            fill(&self.folder);
         }
         let Some(left) = &mut self.kill_after else { return };
         if *left == 0 {
@@ -150,6 +172,20 @@ impl Surroundings for World {
             std::thread::sleep(std::time::Duration::from_secs(60));
         }
         *left -= 1;
+    }
+}
+
+/// The file that fills a disk up.
+pub(crate) const FILLER: &str = "filler";
+
+/// Takes what is left of the disk, to the last byte.
+pub(crate) fn fill(folder: &Path) {
+    use std::io::Write as _;
+    let path = folder.join(FILLER);
+    let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+    for size in [4096, 1] {
+        let block = vec![b'x'; size];
+        while file.write_all(&block).is_ok() {}
     }
 }
 
