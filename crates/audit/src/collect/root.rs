@@ -27,7 +27,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::facts::{Gap, Seen, Unseen, Why};
+use crate::facts::{Gap, MORE_GAPS, Seen, Unseen, Why};
 
 /// Most links on the way to one file; the kernel's own bound.
 const LINKS_MAX: usize = 40;
@@ -44,6 +44,8 @@ pub(super) struct Root {
     /// Whether `openat2` is to be had; found out by the first call.
     modern: Cell<bool>,
     gaps: RefCell<Vec<Gap>>,
+    /// Gaps beyond the bound.
+    more_gaps: Cell<u64>,
 }
 
 /// A regular file that was read.
@@ -92,7 +94,8 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = fs::open(path, flags, Mode::empty())?;
         let path = path.to_owned();
-        Ok(Self { dir, path, modern: Cell::new(true), gaps: RefCell::default() })
+        let (modern, more_gaps) = (Cell::new(true), Cell::new(0));
+        Ok(Self { dir, path, modern, gaps: RefCell::default(), more_gaps })
     }
 
     /// Whether this is the running host's own root.
@@ -113,14 +116,23 @@ impl Root {
     pub(super) fn gap(&self, what: impl Into<String>, unseen: &Unseen) {
         let gap = Gap { what: what.into(), unseen: unseen.clone() };
         let mut gaps = self.gaps.borrow_mut();
-        if gaps.len() < GAPS_MAX && !gaps.contains(&gap) {
+        if gaps.len() >= GAPS_MAX {
+            self.more_gaps.set(self.more_gaps.get().saturating_add(1));
+        } else if !gaps.contains(&gap) {
             gaps.push(gap);
         }
     }
 
-    /// Everything that was not seen.
+    /// Everything that was not seen; that there was more than can be kept, too.
     pub(super) fn take_gaps(&self) -> Vec<Gap> {
-        self.gaps.take()
+        let mut gaps = self.gaps.take();
+        let more = self.more_gaps.take();
+        if more > 0 {
+            let detail = format!("{more} more things could not be seen and are not named");
+            let unseen = Unseen { why: Why::TooLarge, detail };
+            gaps.push(Gap { what: MORE_GAPS.to_owned(), unseen });
+        }
+        gaps
     }
 
     /// Reads a regular file, up to `bytes_max`.

@@ -33,7 +33,7 @@ pub use package::{Package, PackageEvent, PackageKind, Packages};
 pub use process::{Container, Executable, Process, Starter};
 pub use reference::{Reference, ReferenceKind};
 pub use saved::{FACTS_BYTES_MAX, FactsError};
-pub use seen::{Gap, Seen, Unseen, Why};
+pub use seen::{Gap, MORE_GAPS, Seen, Unseen, Why};
 pub use socket::{Protocol, Socket, SocketState};
 pub use start::{AtBoot, ConfigFile, FileRole, StartCommand, StartConfig, StartKind, StartWord};
 pub use usage::{ClientConnection, Probe, ProbeAnswer, Server, StatsSample, Talk, Usage};

@@ -46,6 +46,9 @@ pub enum Why {
     Failed,
 }
 
+/// What a [`Gap`] is about that stands for all those beyond the bound on how many are kept.
+pub const MORE_GAPS: &str = "(more)";
+
 /// Something that was not seen, for the list of all of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,6 +16,7 @@
 //! | [`base64`] | keys, fingerprints, mail |
 //! | [`time`] | dates in logs, time zones |
 //! | [`reference`] | settings of programs that use a cache |
+//! | [`secrets`] | private keys, hashes and passwords in other texts, to be taken out |
 //!
 //! Invariants: nothing here reads a file or a clock; nothing panics, whatever the text; what cannot
 //! be understood is left out or said, never guessed.
@@ -34,6 +35,7 @@ pub(crate) mod process;
 pub(crate) mod reference;
 pub(crate) mod rpm;
 pub(crate) mod script;
+pub(crate) mod secrets;
 pub(crate) mod time;
 pub(crate) mod unit;
 pub(crate) mod variables;

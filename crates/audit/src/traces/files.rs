@@ -61,6 +61,8 @@ pub enum TextKind {
     Pam,
     /// `sudoers`.
     Sudoers,
+    /// `/etc/group`.
+    Groups,
     /// `/etc/hosts` and the like.
     Names,
     /// A script below a web server's folders.

@@ -56,6 +56,9 @@ pub struct Traces {
     pub listeners: Seen<Vec<Connection>>,
     /// Accounts of this host.
     pub accounts: Seen<Vec<Account>>,
+    /// The number from which on accounts are people's (`UID_MIN`).
+    #[serde(default = "people_from")]
+    pub people_from: u32,
     /// Keys that may log in.
     pub keys: Vec<AuthorizedKey>,
     /// Short texts that start or steer something: cron tables, units, profiles, histories.
@@ -72,4 +75,9 @@ pub struct Traces {
     pub verification: Seen<Verification>,
     /// What could not be seen.
     pub gaps: Vec<Gap>,
+}
+
+/// Where nothing tells: what systems of today have.
+fn people_from() -> u32 {
+    1000
 }

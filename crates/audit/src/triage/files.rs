@@ -2,10 +2,21 @@
 
 use super::{Case, Found, Grade, Sign};
 use crate::{
-    facts::Seen,
+    facts::{Seen, Why},
     findings::Evidence,
     traces::{FileTrace, Owner, Place},
 };
+
+/// What a walk did not reach: an intruder can fill a folder until nobody looks at the rest.
+pub(super) fn cut(case: &Case<'_>, found: &mut Found, folders: &[&str]) {
+    for gap in &case.traces.gaps {
+        let too_much = matches!(gap.unseen.why, Why::TooLarge | Why::TimedOut);
+        if too_much && folders.iter().any(|folder| gap.what.starts_with(folder)) {
+            found.unseen(&format!("{}: {}", gap.what, gap.unseen.detail));
+            found.blind = true;
+        }
+    }
+}
 
 fn of(case: &Case<'_>, place: Place) -> Vec<FileTrace> {
     case.traces.files.iter().filter(|file| file.place == place).cloned().collect()
@@ -20,6 +31,7 @@ fn sign(grade: Grade, text: &str, file: &FileTrace) -> Sign {
 pub(super) fn raising(case: &Case<'_>) -> Found {
     let all = of(case, Place::SetUser);
     let mut found = Found::among(all.len());
+    cut(case, &mut found, &["/bin", "/sbin", "/usr", "/opt", "/home", "/tmp", "/var/tmp"]);
     for file in &all {
         let open = ["/tmp/", "/var/tmp/", "/dev/shm/", "/home/"];
         let open = open.iter().any(|folder| file.path.starts_with(folder));
@@ -62,6 +74,15 @@ pub(super) fn hidden(case: &Case<'_>) -> Found {
     let (names, programs) = (of(case, Place::HiddenName), of(case, Place::Program));
     let devices = of(case, Place::AmongDevices);
     let mut found = Found::among(names.len() + programs.len() + devices.len());
+    let folders = ["/tmp", "/var/tmp", "/dev"];
+    cut(case, &mut found, &folders);
+    for gap in case.traces.gaps.iter().filter(|gap| gap.unseen.why == Why::Malformed) {
+        if folders.iter().any(|folder| gap.what.starts_with(folder)) {
+            let evidence = Evidence::file(&gap.what, 0, &gap.unseen.detail);
+            let sign = Sign::new(Grade::Note, "sign.hidden-name", evidence).supporting();
+            found.sign(sign.with("path", &gap.what));
+        }
+    }
     for file in &names {
         found.sign(sign(Grade::Note, "sign.hidden-name", file));
     }
@@ -83,6 +104,7 @@ pub(super) fn recent(case: &Case<'_>) -> Found {
     }
     let all = of(case, Place::Recent);
     let mut found = Found::among(all.len());
+    cut(case, &mut found, &["/etc", "/usr/local", "/root", "/opt"]);
     for file in all.iter().filter(|file| super::accounts::is_later(case, file.changed)) {
         let what = super::show::utc(file.changed);
         found.sign(sign(Grade::Note, "sign.recent", file).with("when", &what));

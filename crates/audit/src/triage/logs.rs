@@ -104,9 +104,12 @@ pub(super) fn logins(case: &Case<'_>) -> Found {
         found.unseen(&format!("the time of {untimed} log-ins was not understood"));
     }
     for gap in &case.traces.gaps {
-        let log = ["/var/log/auth", "/var/log/secure", "/var/log/wtmp", "journal"];
-        if log.iter().any(|path| gap.what.starts_with(path)) {
+        let of = |paths: &[&str]| paths.iter().any(|path| gap.what.starts_with(path));
+        // Half a record at the end of wtmp is what a power failure leaves.
+        let whole = of(&["/var/log/auth", "/var/log/secure", "journal", "/var/log/journal"]);
+        if whole || of(&["/var/log/wtmp"]) {
             found.unseen(&format!("{}: {}", gap.what, gap.unseen.detail));
+            found.blind |= whole;
         }
     }
     found

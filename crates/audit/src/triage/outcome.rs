@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Checked, Grade, Sign, system};
-use crate::findings::quoted;
+use crate::{facts::MORE_GAPS, findings::quoted};
 
 /// Suspicious signs of two checks so close together support each other, in seconds.
 const TOGETHER_S: i64 = 86_400;
@@ -101,6 +101,10 @@ pub(super) fn judge(case: &Case<'_>, checks: &[Checked]) -> (Outcome, Vec<Reason
     for check in checks.iter().filter(|check| check.essential && check.grade == Grade::NotRun) {
         let why = check.unseen.first().map_or("?", String::as_str);
         reasons.push(Reason::new("triage.reason-not-run", Some(&check.id)).with("why", why));
+    }
+    if let Some(gap) = case.traces.gaps.iter().find(|gap| gap.what == MORE_GAPS) {
+        let why = &gap.unseen.detail;
+        reasons.push(Reason::new("triage.reason-gaps", None).with("why", why));
     }
     let doors = system::open_udp(case);
     if doors.is_empty() {

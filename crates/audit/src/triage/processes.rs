@@ -29,6 +29,21 @@ const MINERS: [&str; 8] = [
     "kdevtmpfsi",
     "kinsing",
 ];
+/// Beginnings of the names of the kernel's own threads, which no program has.
+const KERNEL_NAMES: [&str; 12] = [
+    "kworker/",
+    "ksoftirqd/",
+    "kthreadd",
+    "migration/",
+    "rcu_",
+    "kswapd",
+    "khugepaged",
+    "kcompactd",
+    "khungtaskd",
+    "watchdog/",
+    "cpuhp/",
+    "jbd2/",
+];
 /// Ports of mining pools and of IRC, by which stolen hosts are steered.
 const BAD_PORTS: [u16; 6] = [3333, 4444, 14444, 6667, 6697, 1337];
 /// Programs that take commands.
@@ -133,14 +148,28 @@ pub(super) fn masks(case: &Case<'_>) -> Found {
     for process in all {
         let Some(path) = path(process) else { continue };
         let shown = process.argv.first().map_or("", String::as_str);
-        let kernel = |text: &str| text.starts_with('[') && text.trim_end().ends_with(']');
-        if kernel(shown) || kernel(&process.name) {
+        let brackets = |text: &str| text.starts_with('[') && text.trim_end().ends_with(']');
+        let kernel = |text: &str| KERNEL_NAMES.iter().any(|name| text.starts_with(name));
+        if brackets(shown) || brackets(&process.name) || kernel(&process.name) || kernel(shown) {
+            let shown = if brackets(shown) || kernel(shown) { shown } else { &process.name };
             let sign =
                 Sign::new(Grade::Strong, "sign.mask", evidence(process)).with("shown", shown);
             found.sign(sign.with("program", path).at(process.started));
+        } else if poses(process, shown, path) {
+            let sign = Sign::new(Grade::Suspicious, "sign.poses", evidence(process));
+            found.sign(sign.with("shown", shown).with("program", path).at(process.started));
         }
     }
     found
+}
+
+/// Whether it shows the path of a system's program and is a program of no package.
+fn poses(process: &ProcessTrace, shown: &str, path: &str) -> bool {
+    const SYSTEM: [&str; 6] = ["/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/", "/lib/", "/usr/lib/"];
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let shown = shown.split(' ').next().unwrap_or_default();
+    let system = SYSTEM.iter().any(|folder| shown.starts_with(folder));
+    system && process.owner == Owner::Nobody && !process.container && name(shown) != name(path)
 }
 
 pub(super) fn miners(case: &Case<'_>) -> Found {
@@ -151,7 +180,8 @@ pub(super) fn miners(case: &Case<'_>) -> Found {
     for process in all {
         let line = process.argv.join(" ").to_ascii_lowercase();
         // A person who looks for a miner names it too.
-        let looks = ["grep", "pgrep", "pkill", "rg", "vi", "less"].contains(&process.name.as_str());
+        let looks = ["grep", "pgrep", "pkill", "rg", "vi", "less"].contains(&process.name.as_str())
+            && process.owner != Owner::Nobody;
         if let Some(word) = MINERS.iter().find(|word| line.contains(**word)).filter(|_| !looks) {
             let sign = Sign::new(Grade::Strong, "sign.miner", evidence(process));
             found.sign(sign.with("word", word).at(process.started));

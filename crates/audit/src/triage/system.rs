@@ -8,6 +8,8 @@ use crate::{
 
 /// A log that was written so much after "now" shows that the clock was set back, in seconds.
 const CLOCK_SLACK_S: i64 = 3600;
+/// Longest time without any word in any log, in seconds.
+const SILENCE_S: i64 = 30 * 86_400;
 /// 2018-02-01: no host that runs this program was looked at before memcached was abused.
 const EARLIEST: i64 = 1_517_443_200;
 /// Bits of the kernel's taint mark: a module from outside its tree, an unsigned one.
@@ -33,6 +35,15 @@ pub(super) fn clock(case: &Case<'_>) -> Found {
         let log = late.map_or_else(|| "-".to_owned(), super::show::utc);
         let text = Evidence::measured(&format!("now {}", super::show::utc(at)));
         found.sign(Sign::new(Grade::Suspicious, "sign.clock", text).with("log", &log));
+    }
+    // The system writes its logs all the time; none for a month is a clock that runs ahead, or a
+    // log that was stopped.
+    let newest = case.traces.newest_log.into_iter().chain(facts.host.booted.known().copied()).max();
+    let silent = newest.filter(|newest| facts.collection.live && at - newest > SILENCE_S);
+    if let Some(newest) = silent {
+        let text = Evidence::measured(&format!("now {}", super::show::utc(at)));
+        let sign = Sign::new(Grade::Note, "sign.clock-ahead", text).supporting();
+        found.sign(sign.with("log", &super::show::utc(newest)));
     }
     if let (Seen::Known(booted), Some(incident)) = (&facts.host.booted, case.incident)
         && (incident - 3600..=at).contains(booted)

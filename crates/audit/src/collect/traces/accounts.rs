@@ -1,6 +1,6 @@
 //! Accounts, and the keys that open them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -33,20 +33,27 @@ pub(super) fn collect(view: &View) -> Seen<Vec<Account>> {
         shadow.as_deref().unwrap_or_default().lines().filter_map(shadow_line).collect();
     let mut found = Vec::new();
     for (number, line) in crate::formats::lines(&text) {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, stored, uid, gid, _, home, shell, ..] = fields.as_slice() else { continue };
-        let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { continue };
-        let (password, changed_day) = match shadow.get(name) {
-            Some(known) => *known,
-            None if stored.is_empty() => (PasswordState::Empty, None),
-            None => (PasswordState::Unseen, None),
+        let Some(account) = passwd_line(line) else {
+            if !line.trim().is_empty() && !line.starts_with(['#', '+', '-']) {
+                let detail = format!("line {number} is no account in any form that is known");
+                view.root.gap("/etc/passwd", &Unseen { why: Why::Malformed, detail });
+            }
+            continue;
+        };
+        let PasswdLine { name, stored, uid, gid, home, shell } = account;
+        // Only an `x` sends whoever asks to /etc/shadow; what else stands here counts itself.
+        let known = shadow.get(name).copied();
+        let (password, changed_day) = match (stored, known) {
+            ("x", Some(known)) => known,
+            ("x", None) => (PasswordState::Unseen, None),
+            (stored, known) => (state(stored), known.and_then(|(_, day)| day)),
         };
         found.push(Account {
-            name: (*name).to_owned(),
+            name: name.to_owned(),
             uid,
             gid,
-            home: (*home).to_owned(),
-            shell: (*shell).to_owned(),
+            home: home.to_owned(),
+            shell: shell.to_owned(),
             password,
             changed_day,
             line: number,
@@ -60,15 +67,51 @@ pub(super) fn collect(view: &View) -> Seen<Vec<Account>> {
     Seen::Known(found)
 }
 
+/// A line of `/etc/passwd`.
+struct PasswdLine<'l> {
+    name: &'l str,
+    stored: &'l str,
+    uid: u32,
+    gid: u32,
+    home: &'l str,
+    shell: &'l str,
+}
+
+/// The C library takes lines that end early, and numbers behind blanks: so does whoever hides one.
+fn passwd_line(line: &str) -> Option<PasswdLine<'_>> {
+    let mut fields = line.split(':');
+    let (name, stored) = (fields.next()?.trim_start(), fields.next()?);
+    let (uid, gid) = (fields.next()?.trim(), fields.next()?.trim());
+    let home = fields.nth(1).unwrap_or_default();
+    let shell = fields.next().unwrap_or_default();
+    let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+    (!name.is_empty()).then_some(PasswdLine { name, stored, uid, gid, home, shell })
+}
+
+/// What stands in the place of a password. It goes no further than this.
+fn state(stored: &str) -> PasswordState {
+    match stored {
+        "" => PasswordState::Empty,
+        hash if hash.starts_with(['!', '*']) => PasswordState::Locked,
+        _ => PasswordState::Set,
+    }
+}
+
+/// The number from which on accounts are people's: 500 on old systems of Red Hat.
+pub(super) fn people_from(view: &View) -> u32 {
+    let text = view.root.quiet_text("/etc/login.defs", KEYS_BYTES_MAX);
+    let line = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == "UID_MIN").then(|| words.next()?.parse().ok())?
+    };
+    text.known().and_then(|text| text.lines().find_map(line)).unwrap_or(1000)
+}
+
 /// Name, state and day of a line of `/etc/shadow`. The hash itself goes no further.
 fn shadow_line(line: &str) -> Option<(&str, (PasswordState, Option<i64>))> {
     let mut fields = line.split(':');
     let name = fields.next()?;
-    let state = match fields.next()? {
-        "" => PasswordState::Empty,
-        hash if hash.starts_with(['!', '*']) => PasswordState::Locked,
-        _ => PasswordState::Set,
-    };
+    let state = state(fields.next()?);
     Some((name, (state, fields.next().and_then(|day| day.parse().ok()))))
 }
 
@@ -76,12 +119,13 @@ fn shadow_line(line: &str) -> Option<(&str, (PasswordState, Option<i64>))> {
 pub(super) fn keys(view: &View, accounts: &[Account]) -> Vec<AuthorizedKey> {
     let patterns = patterns(view);
     let mut found: Vec<AuthorizedKey> = Vec::new();
+    let mut read = HashSet::new();
     for account in accounts {
         for pattern in &patterns {
             let path = pattern.replace("%h", &account.home).replace("%u", &account.name);
             let path =
                 if path.starts_with('/') { path } else { format!("{}/{path}", account.home) };
-            if path.starts_with('/') && !found.iter().any(|key| key.path == path) {
+            if path.starts_with('/') && read.insert(path.clone()) {
                 found.extend(keys_in(view, account, &path));
             }
         }
@@ -100,7 +144,8 @@ fn patterns(view: &View) -> Vec<String> {
     for file in files {
         let text = view.root.text(&file, KEYS_BYTES_MAX).unwrap_or_default();
         for line in text.lines() {
-            let mut words = line.split_ascii_whitespace();
+            let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=' || c == '"');
+            let mut words = words.by_ref().filter(|word| !word.is_empty());
             if words.next().is_some_and(|word| word.eq_ignore_ascii_case("AuthorizedKeysFile")) {
                 found.extend(words.filter(|word| *word != "none").map(str::to_owned));
             }
@@ -179,6 +224,16 @@ mod tests {
         assert!(options.starts_with("command=") && options.ends_with("no-pty"));
         assert_eq!(split("# ssh-rsa AAAA"), None);
         assert_eq!(split("ssh-rsa AAAA").unwrap().3, "");
+    }
+
+    #[test]
+    fn accounts_that_hide_in_short_lines_are_read() {
+        let line = passwd_line("r00t::0:0").unwrap();
+        assert_eq!((line.name, line.stored, line.uid, line.shell), ("r00t", "", 0, ""));
+        assert_eq!(passwd_line(" x:x: 0:+0:g:/:/bin/sh").map(|l| (l.name, l.uid)), Some(("x", 0)));
+        for none in ["", "x", "x:x:0", "x:x:zero:0", ":x:0:0"] {
+            assert!(passwd_line(none).is_none(), "{none}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Copied in order of volatility: what the kernel shows, then records and logs, then settings.
 //! - Never in it: password hashes, private keys, shell histories, environments and memory of
-//!   processes. The README says so.
+//!   processes. The README says so. What a file holds counts, not what it is called.
 //! - A member's name is made of a number and harmless letters; where it came from stands in the
 //!   manifest, so no name of the host can lead whoever unpacks it anywhere.
 //! - Bounded in number and bytes; what was cut or left out stands in the manifest.
@@ -17,13 +17,14 @@ use std::{
     io::{self, Write},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::{Search, View, clock};
 use crate::{
     collect::{CollectError, root::Part, sha256},
     facts::Seen,
+    formats::secrets,
     traces::{TextKind, Traces},
     triage::show::utc,
 };
@@ -88,8 +89,10 @@ manifest.jsonl names each copy with its path, size, owner, times and SHA-256, in
 it was taken. MANIFEST.sha256 can be checked with `sha256sum -c`.
 
 Left out on purpose: /etc/shadow and every other password hash, private keys, shell histories, the
-environments and the memory of processes. Keys in authorized_keys are public ones. Copies may name
-people and addresses: read them before you pass them on.
+environments and the memory of processes, passwords in settings that are named so. Where something
+was left out of a copy, \"[left out]\" stands in its place and \"left_out\" in the manifest says how
+often. Keys in authorized_keys are public ones. Copies may name people and addresses, and a password
+that nothing calls one: read them before you pass them on.
 ";
 
 /// What was written.
@@ -140,7 +143,7 @@ pub fn bundle(
     let by = format!("{}\nSHA-256 of the program: {}\n", search.by, program.unwrap_or_default());
     tar.member("README.txt", format!("{README}\nMade by {by}").as_bytes())?;
     tar.member("triage.json", triage.as_bytes())?;
-    tar.member("traces.json", &serde_json::to_vec_pretty(&without_histories(traces))?)?;
+    tar.member("traces.json", &serde_json::to_vec_pretty(&without_secrets(traces)?)?)?;
     let mut manifest = String::new();
     let mut missed = Vec::new();
     for (order, path) in paths(&view, traces).iter().enumerate() {
@@ -176,10 +179,14 @@ fn copy(
         Seen::Unseen(unseen) => return Ok(Err(unseen.detail)),
     };
     let name = format!("{order:04}-{}", harmless(path.rsplit('/').next().unwrap_or_default()));
-    let digest = tar.member(&name, &file.bytes)?;
+    // Logs stay as they are but for keys and hashes; settings may hold passwords by name.
+    let log = path.starts_with("/var/log/") || path.starts_with("/proc/");
+    let clean = if log { secrets::without_keys } else { secrets::without_secrets };
+    let (bytes, left_out) = clean(&file.bytes).unwrap_or_else(|| (file.bytes, 0));
+    let digest = tar.member(&name, &bytes)?;
     let stat = view.root.stat(path);
     let line = json!({
-        "order": order, "member": name, "path": path, "bytes": file.bytes.len(),
+        "order": order, "member": name, "path": path, "bytes": bytes.len(), "left_out": left_out,
         "part": if file.whole { "whole" } else { "end" }, "sha256": digest,
         "mode": stat.as_ref().map(|stat| format!("{:o}", stat.st_mode & 0o7777)),
         "uid": stat.as_ref().map(|stat| stat.st_uid), "gid": stat.as_ref().map(|stat| stat.st_gid),
@@ -224,12 +231,24 @@ fn is_secret(path: &str) -> bool {
     key || name.starts_with("shadow") || name.starts_with("gshadow") || name.contains("history.z")
 }
 
-fn without_histories(traces: &Traces) -> Traces {
+fn without_secrets(traces: &Traces) -> Result<Value, serde_json::Error> {
     let mut traces = traces.clone();
     for file in traces.texts.iter_mut().filter(|file| file.kind == TextKind::History) {
         file.text.clear();
     }
-    traces
+    let mut value = serde_json::to_value(traces)?;
+    clean(&mut value);
+    Ok(value)
+}
+
+/// Facts hold whole settings; on a hostile disk they may be anything. As deep as the types are.
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = secrets::clean(std::mem::take(text)),
+        Value::Array(all) => all.iter_mut().for_each(clean),
+        Value::Object(all) => all.values_mut().for_each(clean),
+        _ => {}
+    }
 }
 
 /// Letters that mean nothing to any shell or file system.

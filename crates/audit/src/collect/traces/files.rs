@@ -42,7 +42,8 @@ pub(super) fn collect(
             if is_program(met) {
                 keep(&mut found, Place::Program, met, owners);
             }
-            if hides(met.name) {
+            let direct = met.path.rsplit_once('/').is_some_and(|(parent, _)| parent == folder);
+            if hides(met.name, direct) {
                 keep(&mut found, Place::HiddenName, met, owners);
             }
         });
@@ -96,12 +97,13 @@ fn keep(found: &mut Vec<FileTrace>, place: Place, met: &Met<'_>, owners: &Owners
     });
 }
 
-/// Names that a listing shows badly or not at all. What graphical systems put there is known.
-fn hides(name: &str) -> bool {
+/// Names that a listing shows badly or not at all. What graphical systems put there is known; a dot
+/// alone hides at the top, and deeper down belongs to every unpacked source.
+fn hides(name: &str, direct: bool) -> bool {
     const USUAL: [&str; 6] =
         [".X11-unix", ".ICE-unix", ".font-unix", ".Test-unix", ".XIM-unix", ".X0-lock"];
     let blank = name.trim().is_empty() || name.ends_with(' ') || name.starts_with(' ');
-    blank || name.starts_with("..") || (name.starts_with('.') && !USUAL.contains(&name))
+    blank || name.starts_with("..") || (direct && name.starts_with('.') && !USUAL.contains(&name))
 }
 
 /// Words that let a web page run what its visitor sends.
@@ -139,10 +141,11 @@ mod tests {
     #[test]
     fn names_that_hide() {
         for name in ["...", ".. ", " ", ".x", "a "] {
-            assert!(hides(name), "{name:?}");
+            assert!(hides(name, true), "{name:?}");
         }
+        assert!(hides("...", false) && hides(" ", false) && !hides(".gitignore", false));
         for name in ["a", "systemd-private-1", ".X11-unix", "a.b"] {
-            assert!(!hides(name), "{name:?}");
+            assert!(!hides(name, true), "{name:?}");
         }
     }
 }

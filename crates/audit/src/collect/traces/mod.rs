@@ -113,6 +113,7 @@ pub fn collect(
         connections: running.connections,
         listeners: running.listeners,
         accounts: people,
+        people_from: accounts::people_from(&view),
         keys,
         texts,
         logins: logs.logins,

@@ -6,7 +6,7 @@ use super::{View, owners::Owners};
 use crate::{
     collect::{addresses, processes, processes::Row, root::Part, root::lossy, sockets},
     facts::{Host, Seen, Socket, SocketState, Why},
-    formats::process,
+    formats::{process, secrets},
     traces::{Connection, Owner, ProcessTrace, RawSocket},
 };
 
@@ -42,7 +42,10 @@ pub(super) fn collect(view: &View, host: &Host, owners: &Owners) -> Running {
     let table = processes::table(view);
     let rows = table.rows();
     let now = view.at;
-    let all = rows.iter().map(|row| read(view, row, host, owners, now)).collect();
+    // Whoever looks is no trace, wherever it was copied to for that.
+    let own = view.host.then(std::process::id);
+    let others = rows.iter().filter(|row| Some(row.pid) != own);
+    let all = others.map(|row| read(view, row, host, owners, now)).collect();
     let interfaces = addresses::collect(view, &table);
     let mut found = match sockets::collect(view, &table, &interfaces) {
         Seen::Known(sockets) => sockets,
@@ -125,7 +128,7 @@ fn argv(view: &View, pid: u32) -> Vec<String> {
     let words = processes::words(view, &format!("/proc/{pid}/cmdline"));
     let mut left = ARGV_CHARS_MAX;
     let mut kept = Vec::new();
-    for word in words.list() {
+    for word in secrets::clean_words(words.list().to_vec()) {
         let cut: String = word.chars().take(left).collect();
         left -= cut.chars().count();
         kept.push(cut);

@@ -5,6 +5,8 @@ use rustix::fs::{IFlags, ioctl_getflags};
 use super::{View, owners::Owners};
 use crate::{
     collect::root::{Kind, Part, lossy},
+    facts::{Seen, Why},
+    formats::secrets,
     traces::{Account, Owner, TextFile, TextKind},
 };
 
@@ -51,6 +53,7 @@ const PLACES: &[(TextKind, &str)] = &[
     (TextKind::Sshd, "/etc/ssh/sshd_config"),
     (TextKind::Sshd, "/etc/ssh/sshd_config.d"),
     (TextKind::Pam, "/etc/pam.d"),
+    (TextKind::Groups, "/etc/group"),
     (TextKind::Sudoers, "/etc/sudoers"),
     (TextKind::Sudoers, "/etc/sudoers.d"),
     (TextKind::Names, "/etc/hosts"),
@@ -106,11 +109,12 @@ fn take(
     let kind_of = rustix::fs::FileType::from_raw_mode(own.st_mode);
     if kind_of == rustix::fs::FileType::Directory {
         for name in view.root.names_in(path) {
+            let below = format!("{path}/{}", name.text);
             // Links between units say what is enabled; the units themselves are read elsewhere.
-            if name.kind == Kind::Link && kind == TextKind::Unit {
-                continue;
+            let is_link = name.kind == Kind::Link && kind == TextKind::Unit;
+            if !(is_link && leads_to_units(view, &below)) {
+                take(view, owners, kind, &below, depth + 1, found);
             }
-            take(view, owners, kind, &format!("{path}/{}", name.text), depth + 1, found);
         }
         return;
     }
@@ -121,6 +125,21 @@ fn take(
     found.extend(read(view, owners, kind, path));
 }
 
+/// Whether a link leads to where units are read anyway, or to nothing. One that leads elsewhere is
+/// the only way to what it starts.
+fn leads_to_units(view: &View, path: &str) -> bool {
+    let target = view.root.link(path).known().cloned().unwrap_or_default();
+    let folders = PLACES.iter().filter(|(kind, _)| *kind == TextKind::Unit);
+    let read = |target: &str| {
+        let usr = format!("/usr{target}");
+        folders.clone().any(|(_, folder)| {
+            let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+            [target, &usr].iter().any(|path| parent(path).as_deref() == Some(folder))
+        })
+    };
+    target == "/dev/null" || !target.contains('/') || read(&target)
+}
+
 /// Reads one text; `None` = it is none, or cannot be read, which leaves a gap.
 pub(super) fn read(view: &View, owners: &Owners, kind: TextKind, path: &str) -> Option<TextFile> {
     let own = view.root.own_stat(path)?;
@@ -128,9 +147,14 @@ pub(super) fn read(view: &View, owners: &Owners, kind: TextKind, path: &str) -> 
     let link = if is_link { view.root.link(path).known().cloned() } else { None };
     let part = if kind == TextKind::History { Part::Tail } else { Part::Head };
     let text = match view.root.read(path, part, TEXT_BYTES_MAX) {
-        crate::facts::Seen::Known(file) => lossy(file.bytes),
-        crate::facts::Seen::Unseen(unseen) => {
-            view.root.gap(path, &unseen);
+        // A link can call anything a table of jobs, also what nobody may see.
+        Seen::Known(file) => secrets::clean(lossy(file.bytes)),
+        Seen::Unseen(unseen) => {
+            // What a link does not lead to is not there to be seen.
+            let nowhere = unseen.why == Why::Absent || link.as_deref() == Some("/dev/null");
+            if !nowhere {
+                view.root.gap(path, &unseen);
+            }
             link.as_ref()?;
             String::new()
         }

@@ -10,8 +10,11 @@ use crate::{
     facts::{Unseen, Why},
 };
 
-/// Most names that all walks together look at: a host with a dozen web sites.
-const NAMES_MAX: usize = 500_000;
+/// Most names that one walk looks at: a host with a dozen web sites. Each walk has its own share, so
+/// that one folder that somebody filled hides no other.
+const NAMES_MAX: usize = 300_000;
+/// After so many names of a folder the clock is asked.
+const LOOK_EVERY: usize = 512;
 /// How deep a walk goes.
 const DEPTH_MAX: usize = 16;
 
@@ -19,7 +22,6 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Walk<'v> {
     pub(super) view: &'v View,
     deadline: Deadline,
-    left: usize,
     cut: Vec<String>,
 }
 
@@ -33,20 +35,30 @@ pub(super) struct Met<'m> {
 
 impl<'v> Walk<'v> {
     pub(super) fn new(view: &'v View, deadline: Deadline) -> Self {
-        Self { view, deadline, left: NAMES_MAX, cut: Vec::new() }
+        Self { view, deadline, cut: Vec::new() }
     }
 
     /// Shows everything below a folder, folders too, to `meet`.
     pub(super) fn below(&mut self, folder: &str, meet: &mut dyn FnMut(&Met<'_>)) {
-        let Some(device) = self.view.root.stat(folder).map(|stat| stat.st_dev) else { return };
+        // Where `/bin` is a link, what it leads to is walked by its own name.
+        let Some(own) = self.view.root.own_stat(folder) else { return };
+        if FileType::from_raw_mode(own.st_mode) != FileType::Directory {
+            return;
+        }
+        let device = own.st_dev;
+        let mut left = NAMES_MAX;
         let mut folders = VecDeque::from([(folder.to_owned(), 0)]);
         while let Some((folder, depth)) = folders.pop_front() {
-            if self.left == 0 || self.deadline.left().is_none() {
+            if left == 0 || self.deadline.left().is_none() {
                 self.cut.push(folder);
                 return;
             }
-            for name in self.view.root.names_in(&folder) {
-                self.left = self.left.saturating_sub(1);
+            for (number, name) in self.view.root.names_in(&folder).into_iter().enumerate() {
+                left = left.saturating_sub(1);
+                if number % LOOK_EVERY == LOOK_EVERY - 1 && self.deadline.left().is_none() {
+                    self.cut.push(folder);
+                    return;
+                }
                 let path = format!("{folder}/{}", name.text);
                 let Some(stat) = self.view.root.own_stat(&path) else { continue };
                 meet(&Met { path: &path, name: &name.text, kind: name.kind, stat });
