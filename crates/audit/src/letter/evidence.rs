@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{facts::Facts, findings::Report, triage::Triage};
+use crate::{
+    facts::Facts,
+    findings::Report,
+    triage::{Triage, show::utc},
+};
 
 /// Longest manifest that is read, in bytes.
 const MANIFEST_BYTES_MAX: usize = 16 << 20;
@@ -101,6 +105,17 @@ pub enum EvidenceError {
         /// The other.
         other: String,
     },
+    /// What should show the state afterwards was recorded before.
+    #[error(
+        "is older than what it should verify ({after}, and {since}): record it again with `check \
+         --facts`, or mend the clock"
+    )]
+    TooEarly {
+        /// When it was recorded, in UTC.
+        after: String,
+        /// Of when the older evidence is, in UTC.
+        since: String,
+    },
 }
 
 impl CloseRun {
@@ -140,6 +155,24 @@ impl Evidence {
                 Err(EvidenceError::OtherHost { host: host.to_owned(), other: other.to_owned() })
             }
             None => Ok(()),
+        }
+    }
+
+    /// Whether what was recorded afterwards is of later than what it verifies.
+    ///
+    /// # Errors
+    ///
+    /// With the two times, if it is not.
+    pub fn is_in_order(&self) -> Result<(), EvidenceError> {
+        let Some((after, _)) = &self.after else { return Ok(()) };
+        let at = after.collection.at;
+        let close = self.close.iter().filter(|close| close.state == "applied");
+        let before = self.before.iter().map(|(facts, _)| facts.collection.at);
+        match close.map(|close| close.at).chain(before).max() {
+            Some(since) if at < since => {
+                Err(EvidenceError::TooEarly { after: utc(at), since: utc(since) })
+            }
+            _ => Ok(()),
         }
     }
 }

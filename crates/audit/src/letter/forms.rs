@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Letter;
+use super::{Letter, Mailbox};
 use crate::formats::base64;
 
 /// Octets of a mail's line of base64 (RFC 2045), in characters.
@@ -25,10 +25,10 @@ pub enum Form {
 /// Who writes to whom, for a mail.
 #[derive(Clone, Debug, Default)]
 pub struct Mail {
-    /// The sender's address; empty = left out.
-    pub from: String,
-    /// The desk's address; empty = left out.
-    pub to: String,
+    /// The sender; none = left to the mail program.
+    pub from: Option<Mailbox>,
+    /// The desk; none = left to the mail program.
+    pub to: Option<Mailbox>,
 }
 
 /// Writes the letter in a form.
@@ -51,6 +51,7 @@ fn text(letter: &Letter, with_subject: bool) -> String {
     if with_subject {
         let _ = writeln!(out, "{}\n", letter.subject.text);
     }
+    let _ = writeln!(out, "{}\n", letter.opening.text);
     for (number, section) in (1..).zip(&letter.sections) {
         let _ = writeln!(out, "{number}. {}", section.heading);
         for sentence in &section.sentences {
@@ -58,17 +59,20 @@ fn text(letter: &Letter, with_subject: bool) -> String {
         }
         out.push('\n');
     }
+    let _ = writeln!(out, "{}", letter.closing.text);
     out
 }
 
 fn markdown(letter: &Letter) -> String {
     let mut out = format!("# {}\n", escape(&letter.subject.text));
+    let _ = writeln!(out, "\n{}", escape(&letter.opening.text));
     for (number, section) in (1..).zip(&letter.sections) {
         let _ = writeln!(out, "\n## {number}. {}\n", section.heading);
         for sentence in &section.sentences {
             let _ = writeln!(out, "- {}", escape(&sentence.text));
         }
     }
+    let _ = writeln!(out, "\n{}", escape(&letter.closing.text));
     out
 }
 
@@ -87,8 +91,8 @@ fn escape(text: &str) -> String {
 fn eml(letter: &Letter, mail: &Mail) -> String {
     let mut out = String::from("X-Unsent: 1\r\n");
     for (name, value) in [("From", &mail.from), ("To", &mail.to)] {
-        if !value.is_empty() {
-            let _ = write!(out, "{name}: {}\r\n", header_text(value));
+        if let Some(mailbox) = value {
+            let _ = write!(out, "{name}: {}\r\n", header_mailbox(mailbox));
         }
     }
     let _ = write!(out, "Subject: {}\r\n", header_text(&letter.subject.text));
@@ -103,6 +107,15 @@ fn eml(letter: &Letter, mail: &Mail) -> String {
     out
 }
 
+/// An address stands as it is: encoded, no program could send to it. Only the name beside it is
+/// text, and stands on a line of its own where it is encoded.
+fn header_mailbox(mailbox: &Mailbox) -> String {
+    match mailbox.name() {
+        "" => mailbox.address().to_owned(),
+        name => format!("{}\r\n <{}>", encoded(name), mailbox.address()),
+    }
+}
+
 /// A header's value: as it is if it is short ASCII, else in encoded words, each of whole
 /// characters. Nothing in it can begin another header.
 fn header_text(text: &str) -> String {
@@ -110,6 +123,10 @@ fn header_text(text: &str) -> String {
     if text.len() <= WORD_BYTES_MAX && text.chars().all(plain) && !text.contains("=?") {
         return text.to_owned();
     }
+    encoded(text)
+}
+
+fn encoded(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {

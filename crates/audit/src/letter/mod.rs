@@ -12,12 +12,15 @@
 //! - Only addresses of the host itself and what the evidence names stand in it: no victims.
 //! - Pure: no file or clock is read here.
 
+mod address;
 mod evidence;
 mod forms;
 mod sections;
+mod state;
 mod zone;
 
 use crate::texts::Texts;
+pub use address::{AddressError, Mailbox};
 pub use evidence::{CloseRun, Evidence, EvidenceError};
 pub use forms::{Form, Mail, render};
 pub use zone::LetterZone;
@@ -58,15 +61,19 @@ pub struct Section {
 pub struct Letter {
     /// The subject of the mail.
     pub subject: Sentence,
+    /// What it begins with.
+    pub opening: Sentence,
     /// The sections in their order.
     pub sections: Vec<Section>,
+    /// What it ends with.
+    pub closing: Sentence,
 }
 
 impl Letter {
     /// Every sentence, the subject too.
     pub fn sentences(&self) -> impl Iterator<Item = &Sentence> {
         let all = self.sections.iter().flat_map(|section| &section.sentences);
-        std::iter::once(&self.subject).chain(all)
+        [&self.subject, &self.opening].into_iter().chain(all).chain([&self.closing])
     }
 
     /// How many blanks are left.

@@ -1,9 +1,12 @@
 //! The sections of the letter, in the order that abuse desks read them.
 
-use super::{Basis, Evidence, Letter, LetterZone, Section, Sentence};
+use super::{
+    Basis, Evidence, Letter, LetterZone, Section, Sentence,
+    state::{DoorsAfter, open},
+};
 use crate::{
-    facts::Scope,
-    findings::{Door, Installation, Report, Verdict, quoted},
+    facts::{Scope, printable},
+    findings::{Door, Installation, Report, quoted},
     texts::Texts,
     triage::{Grade, Outcome, Triage},
 };
@@ -20,12 +23,6 @@ pub(super) struct Writer<'w> {
 
 impl Writer<'_> {
     pub(super) fn letter(&self) -> Letter {
-        let subject = match (self.addresses().first(), self.case) {
-            (Some(ip), Some(case)) => {
-                self.shown("letter.subject", &[("ip", ip), ("case", case)], &["before:interfaces"])
-            }
-            _ => self.blank("letter.subject-blank"),
-        };
         let section = |heading: &str, sentences: Vec<Sentence>| Section {
             heading: self.texts.get(heading).to_owned(),
             sentences,
@@ -41,17 +38,47 @@ impl Writer<'_> {
             section("letter.head-verification", self.verification()),
             section("letter.head-prevention", self.prevention()),
             section("letter.head-others", vec![self.blank("letter.others-blank")]),
-            section("letter.head-request", vec![self.courtesy("letter.request")]),
+            section("letter.head-request", vec![self.request()]),
             section("letter.head-attachments", self.attachments()),
             section("letter.head-contact", vec![self.blank("letter.contact-blank")]),
         ];
-        Letter { subject, sections }
+        let subject = self.subject();
+        let (opening, closing) = (self.courtesy("letter.opening"), self.courtesy("letter.closing"));
+        Letter { subject, opening, sections, closing }
+    }
+
+    /// Says that it is shut only where that was shown.
+    fn subject(&self) -> Sentence {
+        let (Some(ip), Some(case)) = (self.addresses().first().cloned(), self.case) else {
+            return self.blank("letter.subject-blank");
+        };
+        let values = [("ip", ip.as_str()), ("case", case)];
+        match self.evidence.is_shut() {
+            true => {
+                let basis = ["before:interfaces", "close:state"];
+                self.shown("letter.subject-done", &values, &basis)
+            }
+            false => self.shown("letter.subject", &values, &["before:interfaces"]),
+        }
+    }
+
+    /// Nobody is asked to lift a restriction before the reason for it is shown to be gone.
+    fn request(&self) -> Sentence {
+        match (self.outcome(), self.evidence.is_shut()) {
+            (Some(Outcome::Intrusion), _) => self.courtesy("letter.request-intrusion"),
+            (_, true) => self.courtesy("letter.request"),
+            (_, false) => self.courtesy("letter.request-later"),
+        }
     }
 
     fn shown(&self, key: &str, values: &[(&str, &str)], basis: &[&'static str]) -> Sentence {
+        // Saved files may have been touched since: nothing of theirs steers a terminal or a mail.
+        let values: Vec<(&str, String)> =
+            values.iter().map(|(name, value)| (*name, printable(value))).collect();
+        let pairs: Vec<(&str, &str)> = values.iter().map(|(n, v)| (*n, v.as_str())).collect();
         Sentence {
-            text: self.texts.fill(key, values),
-            values: values.iter().map(|(_, value)| (*value).to_owned()).collect(),
+            text: self.texts.fill(key, &pairs),
+            values: values.into_iter().map(|(_, value)| value).collect(),
             basis: Basis::Shown(basis.to_vec()),
         }
     }
@@ -94,14 +121,18 @@ impl Writer<'_> {
     }
 
     fn cause(&self) -> Vec<Sentence> {
+        let mut all = Vec::new();
         if self.outcome() == Some(Outcome::Intrusion) {
-            return vec![self.shown("letter.cause-intrusion", &[], &["triage:outcome"])];
+            all.push(self.shown("letter.cause-intrusion", &[], &["triage:outcome"]));
         }
-        let Some((_, report)) = &self.evidence.before else {
-            return vec![self.blank("letter.cause-blank")];
-        };
-        let mut all: Vec<Sentence> =
-            open_udp(report).map(|(cache, door)| self.cause_of(cache, door)).collect();
+        let report = self.evidence.before.as_ref().map(|(_, report)| report);
+        for (cache, door) in report.into_iter().flat_map(|report| open(report, "udp")) {
+            let sentence = self.cause_of(cache, door);
+            // One socket has a door for each address of the host.
+            if !all.contains(&sentence) {
+                all.push(sentence);
+            }
+        }
         all.truncate(SENTENCES_MAX);
         if all.is_empty() {
             return vec![self.blank("letter.cause-blank")];
@@ -136,7 +167,12 @@ impl Writer<'_> {
             for event in events.filter(|event| event.action == "install") {
                 let Some(at) = event.at else { continue };
                 let values = [("when", &*self.zone.show(at)), ("package", event.package.as_str())];
-                all.push(self.shown("letter.installed", &values, &["before:packages.history"]));
+                let basis = ["before:packages.history"];
+                let sentence = self.shown("letter.installed", &values, &basis);
+                // Two logs may tell of one installation.
+                if !all.contains(&sentence) {
+                    all.push(sentence);
+                }
             }
             for process in facts.processes.list().iter().filter(|p| p.name == "memcached") {
                 let Some(at) = process.started.known() else { continue };
@@ -166,6 +202,12 @@ impl Writer<'_> {
         let blind = blind.to_string();
         let values = [("when", &*when), ("made", &made), ("blind", &blind)];
         let mut all = vec![self.shown("letter.checks", &values, &["triage:checks"])];
+        if !triage.live {
+            all.push(self.shown("letter.disk", &[], &["triage:live"]));
+        }
+        if !triage.as_root {
+            all.push(self.shown("letter.not-root", &[], &["triage:as_root"]));
+        }
         if let Some((first, last)) = triage.logs_cover {
             let (first, last) = (self.zone.show(first), self.zone.show(last));
             let values = [("first", first.as_str()), ("last", &last)];
@@ -177,7 +219,13 @@ impl Writer<'_> {
             Outcome::CannotTell => self.shown("letter.cannot-tell", &[], &["triage:outcome"]),
         });
         all.extend(self.signs(triage));
-        all.push(self.shown("letter.limits", &[], &["triage:not_made"]));
+        if !triage.not_made.is_empty() {
+            let title = |id: &String| self.texts.get(&format!("{id}.title")).to_owned();
+            let list = triage.not_made.iter().take(SENTENCES_MAX).map(title);
+            let list = list.collect::<Vec<_>>().join("; ");
+            all.push(self.shown("letter.not-made", &[("list", &list)], &["triage:not_made"]));
+        }
+        all.push(self.shown("letter.limits", &[], &["triage:checks"]));
         all
     }
 
@@ -236,9 +284,13 @@ impl Writer<'_> {
         }
         if let Some((facts, report)) = &self.evidence.after {
             let when = self.zone.show(facts.collection.at);
-            let open = open_udp(report).count() > 0;
-            let key = if open { "letter.still-open" } else { "letter.after" };
+            let key = match DoorsAfter::of(facts, report) {
+                DoorsAfter::Shut => "letter.after",
+                DoorsAfter::Open => "letter.still-open",
+                DoorsAfter::Unclear => "letter.after-unclear",
+            };
             all.push(self.shown(key, &[("when", &when)], &["after:doors"]));
+            all.extend(self.change(report));
         }
         if all.is_empty() {
             all.push(self.blank("letter.verification-blank"));
@@ -247,8 +299,20 @@ impl Writer<'_> {
         all
     }
 
+    /// The doors before and after.
+    fn change(&self, after: &Report) -> Option<Sentence> {
+        let (_, before) = self.evidence.before.as_ref()?;
+        let (before, after) = (doors(before), doors(after));
+        let values = [("before", before.as_str()), ("after", &after)];
+        Some(self.shown("letter.change", &values, &["before:doors", "after:doors"]))
+    }
+
     fn prevention(&self) -> Vec<Sentence> {
-        vec![self.blank("letter.prevention-blank")]
+        let mut all = vec![self.blank("letter.prevention-blank")];
+        if self.outcome() == Some(Outcome::Intrusion) {
+            all.insert(0, self.blank("letter.rebuild-blank"));
+        }
+        all
     }
 
     fn attachments(&self) -> Vec<Sentence> {
@@ -263,9 +327,14 @@ impl Writer<'_> {
     }
 }
 
-/// Doors by which strangers are answered over UDP.
-fn open_udp(report: &Report) -> impl Iterator<Item = (&Installation, &Door)> {
-    let doors = report.caches.iter().flat_map(|cache| cache.doors.iter().map(move |d| (cache, d)));
-    let open = |verdict| matches!(verdict, Verdict::Open | Verdict::OpenIfMapped);
-    doors.filter(move |(_, door)| door.transport == "udp" && open(door.verdict))
+/// The doors of all caches with what `check` says of them, each once.
+fn doors(report: &Report) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for door in report.caches.iter().flat_map(|cache| &cache.doors) {
+        let text = format!("{} {} {}", door.transport, door.bound, door.verdict.name());
+        if !all.contains(&text) && all.len() < SENTENCES_MAX {
+            all.push(text);
+        }
+    }
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
 }

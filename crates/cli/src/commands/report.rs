@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser
 use kannuki_audit::{
     facts::{FACTS_BYTES_MAX, Facts, printable},
     findings::Report,
-    letter::{self, CloseRun, Evidence, Form, LetterZone, Mail},
+    letter::{self, CloseRun, Evidence, Form, LetterZone, Mail, Mailbox},
     rules,
     texts::{Lang, Texts},
     triage::{TRIAGE_BYTES_MAX, Triage},
@@ -51,7 +51,7 @@ const CODES: &str = "\
 Exit codes:
   0   the letter is written, blanks or not; how many are left is said on stderr
   2   wrong usage
-  3   evidence cannot be read, or is about different hosts";
+  3   evidence cannot be read, is about different hosts, or is in the wrong order of time";
 
 fn evidence() -> [Arg; 4] {
     let file = |name: &'static str, value: &'static str, help: &'static str| {
@@ -77,8 +77,9 @@ fn telling() -> [Arg; 7] {
             "The provider's time zone: Asia/Tokyo; else Japan's for ja, UTC for en",
         ),
         word("case", "NUMBER", "The provider's case number"),
-        word("from", "ADDRESS", "Your address, for --format eml"),
-        word("to", "ADDRESS", "The provider's address, for --format eml"),
+        word("from", "ADDRESS", "Your address, for --format eml").value_parser(Mailbox::read),
+        word("to", "ADDRESS", "The provider's address, for --format eml")
+            .value_parser(Mailbox::read),
         word("format", "FORM", "Text, Markdown or a mail to be opened in a mail program")
             .value_parser(PossibleValuesParser::new(["txt", "md", "eml"]))
             .default_value("txt"),
@@ -110,7 +111,11 @@ fn written(args: &ArgMatches) -> Result<u8, String> {
         Some("eml") => Form::Eml,
         _ => Form::Txt,
     };
-    let mail = Mail { from: word("from").unwrap_or_default(), to: word("to").unwrap_or_default() };
+    let mailbox = |name: &str| args.get_one::<Mailbox>(name).cloned();
+    let mail = Mail { from: mailbox("from"), to: mailbox("to") };
+    if form != Form::Eml && (mail.from.is_some() || mail.to.is_some()) {
+        print::stderr("note: --from and --to have no effect without --format eml\n");
+    }
     let page = letter::render(&letter, form, &mail);
     let code = match args.get_one::<PathBuf>("output") {
         Some(path) => telling::write(path, &page).map(|()| exit::FINE)?,
@@ -156,6 +161,7 @@ fn read(args: &ArgMatches, texts: &Texts) -> Result<Evidence, String> {
         evidence.close = Some(close);
     }
     evidence.is_one_host().map_err(|error| format!("one file of the evidence {error}"))?;
+    evidence.is_in_order().map_err(|error| format!("--after {error}"))?;
     Ok(evidence)
 }
 
