@@ -172,8 +172,10 @@ fn done(lang: Lang) -> Evidence {
     evidence
 }
 
+type Spoiled = (&'static str, fn(&mut Evidence));
+
 /// What is taken away or goes wrong, one thing at a time.
-fn spoiled() -> Vec<(&'static str, fn(&mut Evidence))> {
+fn spoiled() -> Vec<Spoiled> {
     vec![
         ("nothing was shut", |e| e.close = None),
         ("it was undone", |e| e.close.as_mut().unwrap().state = "undone".into()),

@@ -182,7 +182,7 @@ fn copy(
     // Logs stay as they are but for keys and hashes; settings may hold passwords by name.
     let log = path.starts_with("/var/log/") || path.starts_with("/proc/");
     let clean = if log { secrets::without_keys } else { secrets::without_secrets };
-    let (bytes, left_out) = clean(&file.bytes).unwrap_or_else(|| (file.bytes, 0));
+    let (bytes, left_out) = clean(&file.bytes).unwrap_or((file.bytes, 0));
     let digest = tar.member(&name, &bytes)?;
     let stat = view.root.stat(path);
     let line = json!({

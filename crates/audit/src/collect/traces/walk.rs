@@ -10,8 +10,8 @@ use crate::{
     facts::{Unseen, Why},
 };
 
-/// Most names that one walk looks at: a host with a dozen web sites. Each walk has its own share, so
-/// that one folder that somebody filled hides no other.
+/// Most names that one walk looks at: a host with a dozen web sites. Each walk has its own share,
+/// so that one folder that somebody filled hides no other.
 const NAMES_MAX: usize = 300_000;
 /// After so many names of a folder the clock is asked.
 const LOOK_EVERY: usize = 512;
