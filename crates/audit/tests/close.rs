@@ -8,6 +8,8 @@
 mod bad_input;
 #[path = "close/disks.rs"]
 mod disks;
+#[path = "close/hostile_root.rs"]
+mod hostile_root;
 #[path = "close/killed.rs"]
 mod killed;
 #[path = "close/plans.rs"]

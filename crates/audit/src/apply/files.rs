@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::collect::sha256;
 
 /// Longest file that is changed, in bytes; the same as is read of settings.
-const FILE_BYTES_MAX: u64 = 256 * 1024;
+pub(super) const FILE_BYTES_MAX: usize = 256 * 1024;
 /// Longest list of names of extended attributes, and longest value, in bytes: Linux's own bound.
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 /// Permissions of a file that is made.
@@ -67,8 +67,8 @@ pub(super) fn place(root: &Path, path: &str) -> io::Result<PathBuf> {
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(Some(bytes))

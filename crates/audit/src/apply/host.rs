@@ -6,13 +6,14 @@
 use std::{
     io::Read as _,
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
-use super::Surroundings;
 use super::manifest::Ran;
+use super::{Stage, Surroundings};
 use crate::collect::{self, Request, clock, probe, run};
 use crate::facts::{Facts, Protocol, printable};
 
@@ -29,14 +30,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a connection to an own address.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 
-/// The host that this program runs on.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// How to look at it.
-    pub request: Request,
+/// Who waits for a run.
+pub trait Onlooker {
+    /// What is being done now.
+    fn tell(&mut self, stage: Stage<'_>);
+    /// Whether it is to be broken off, and taken back.
+    fn is_unwanted(&self) -> bool;
 }
 
-impl Surroundings for Host {
+/// The host that this program runs on.
+pub struct Host<'o> {
+    /// How to look at it.
+    pub request: Request,
+    /// Who waits.
+    pub onlooker: &'o mut dyn Onlooker,
+}
+
+impl Surroundings for Host<'_> {
     fn run(&mut self, argv: &[String]) -> Ran {
         let at = clock::now();
         let said = match end_of(argv) {
@@ -74,6 +84,14 @@ impl Surroundings for Host {
     fn pause(&mut self) {
         std::thread::sleep(PAUSE);
     }
+
+    fn is_unwanted(&mut self) -> bool {
+        self.onlooker.is_unwanted()
+    }
+
+    fn tell(&mut self, stage: Stage<'_>) {
+        self.onlooker.tell(stage);
+    }
 }
 
 /// Runs a command to its end: nothing if it ended with 0, else how it ended.
@@ -82,6 +100,8 @@ fn end_of(argv: &[String]) -> Result<Option<String>, String> {
     let path = run::find(name).ok_or_else(|| format!("{name} is not installed"))?;
     let mut command = Command::new(path);
     command.args(arguments).env_clear().env("LC_ALL", "C").env("PATH", run::FOLDERS.join(":"));
+    // What a terminal sends to whoever is in front of it is for us alone to answer.
+    command.process_group(0);
     // A service that it starts may keep its output; so nobody waits for the end of that.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).current_dir("/");
     let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;

@@ -25,16 +25,18 @@ use crate::plan::{Plan, verify::Check};
 /// The name and version of the form; it grows by addition only.
 pub const SCHEMA: &str = "kannuki.close/1";
 /// Longest manifest that is read, in bytes: it holds the old and new text of a few settings.
-const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+pub(super) const MANIFEST_BYTES_MAX: usize = 16 << 20;
 /// Most runs that are kept; nothing deletes them but their owner.
-const RUNS_MAX: usize = 1000;
+pub(super) const RUNS_MAX: usize = 1000;
 /// Room that a run's notes may grow by, in bytes, besides four times what they have at first: the
 /// checks, and what commands complained about.
 const NOTES_BYTES_MAX: u64 = 128 * 1024;
 /// Name of the file that keeps that room.
 const RESERVE: &str = "reserve";
+/// Where runs are kept on a host.
+pub(super) const FOLDER: &str = "/var/lib/kannuki-close";
 /// Name of the manifest in a run's folder.
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 /// Most runs with one name: the same second and method.
 const SAME_NAME_MAX: u32 = 100;
 
@@ -145,7 +147,7 @@ pub struct Held {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self::at("/var/lib/kannuki-close", "/")
+        Self::at(FOLDER, "/")
     }
 }
 
@@ -224,15 +226,14 @@ impl Ledger {
         for entry in entries {
             let path = entry.map_err(failed)?.path();
             if runs.len() == RUNS_MAX {
-                let text = format!("has more than {RUNS_MAX} runs; move the oldest elsewhere");
-                return Err(failed(io::Error::other(text)));
+                return Err(failed(too_many()));
             }
             // A folder without a manifest was made and never begun: nothing was changed.
             if path.is_dir() && path.join(MANIFEST).is_file() {
                 runs.push(read(&path.join(MANIFEST))?);
             }
         }
-        runs.sort_by(|a: &Manifest, b| (a.begun_at, &a.id).cmp(&(b.begun_at, &b.id)));
+        runs.sort_by(by_age);
         Ok(runs)
     }
 
@@ -316,12 +317,27 @@ impl Ledger {
     }
 }
 
+/// The oldest first.
+pub(super) fn by_age(a: &Manifest, b: &Manifest) -> std::cmp::Ordering {
+    (a.begun_at, &a.id).cmp(&(b.begun_at, &b.id))
+}
+
+pub(super) fn too_many() -> io::Error {
+    io::Error::other(format!("has more than {RUNS_MAX} runs; move the oldest elsewhere"))
+}
+
 fn read(path: &Path) -> Result<Manifest, CloseError> {
     let failed = |error| CloseError::Ledger { path: path.to_owned(), error };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    file.take(MANIFEST_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
-    let run: Manifest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+    file.take(MANIFEST_BYTES_MAX as u64).read_to_end(&mut bytes).map_err(failed)?;
+    parsed(path, &bytes)
+}
+
+/// Reads a manifest.
+pub(super) fn parsed(path: &Path, bytes: &[u8]) -> Result<Manifest, CloseError> {
+    let failed = |error| CloseError::Ledger { path: path.to_owned(), error };
+    let run: Manifest = serde_json::from_slice(bytes).map_err(|error| failed(error.into()))?;
     if run.schema != SCHEMA {
         let text = format!("is of the form {}; this program reads {SCHEMA}", run.schema);
         return Err(failed(io::Error::other(text)));

@@ -27,10 +27,10 @@ mod steps;
 use std::{net::SocketAddr, path::Path};
 
 pub use files::Original;
-pub use host::Host;
+pub use host::{Host, Onlooker};
 pub use manifest::{Held, Ledger, Manifest, Ran, SCHEMA, State};
 pub use refusals::CloseError;
-pub use standing::Standing;
+pub use standing::{Listed, Standing, listed_on_disk};
 
 use crate::facts::{Facts, Protocol, Seen};
 use crate::plan::{Action, Plan};

@@ -13,6 +13,9 @@ pub enum CloseError {
     /// Somebody else is at it.
     #[error("another `kannuki close` is changing this host; try again when it has ended")]
     Busy,
+    /// Signals that would end it half done cannot be held off.
+    #[error("cannot hold off signals: {0}. Nothing was changed")]
+    Signals(io::Error),
     /// The records cannot be read or written.
     #[error("{path}: {error}", path = .path.display())]
     Ledger {

@@ -17,6 +17,7 @@
 
 mod addresses;
 pub mod clock;
+pub(crate) mod disk;
 mod firewall;
 mod host;
 mod packages;

@@ -5,7 +5,9 @@ use super::target::Open;
 use super::{Left, Method, Note, Plan, drop_in, options_file, variables_file};
 use crate::collect::sha256;
 use crate::facts::{ConfigFile, Facts, FileRole, Seen, StartConfig, StartKind, Why};
-use crate::rules::Case;
+use crate::formats::unit::{self, Unit};
+use crate::formats::variables;
+use crate::rules::{Case, Running};
 use crate::versions::compare_upstream;
 
 pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
@@ -96,7 +98,8 @@ fn edit(case: &Case<'_>, open: &Open<'_>, plan: &mut Plan) -> Result<(), Note> {
             FileRole::Options => options_file::shut(text_of(file)?, at),
             FileRole::Variables => {
                 let by_script = start.kind != StartKind::Systemd;
-                variables_file::shut(text_of(file)?, at, by_script)
+                let after = variables_file::shut(text_of(file)?, at, by_script);
+                after.filter(|after| by_script || is_read_as_shut(start, &file.path, after))
             }
             _ => None,
         };
@@ -111,6 +114,31 @@ fn edit(case: &Case<'_>, open: &Open<'_>, plan: &mut Plan) -> Result<(), Note> {
     let before = before.map(text_of).transpose()?;
     plan.file(&path, before, after);
     Ok(())
+}
+
+/// Reads the unit as systemd will once the file has that text: it may never look at the variable,
+/// or take its whole value for one word. A unit that was not seen is proved afterwards only.
+fn is_read_as_shut(start: &StartConfig, path: &str, after: &str) -> bool {
+    let mut unit = Unit::new(start.id.split_once(':').map_or("", |(_, name)| name));
+    let mut variables = Vec::new();
+    for file in &start.files {
+        let Some(text) = file.text.known() else { return true };
+        let text = if file.path == path { after } else { text };
+        match file.role {
+            FileRole::Start | FileRole::DropIn => unit.merge(&file.path, text),
+            FileRole::Variables => {
+                variables.extend(unit::assigned(&file.path, variables::read(text)));
+            }
+            _ => {}
+        }
+    }
+    let commands = unit.commands(&variables);
+    !commands.is_empty()
+        && commands.iter().all(|words| {
+            // With the oldest default of UDP, which is the one to be proved off.
+            let running = Running::new(words.iter().map(|word| word.text.as_str()), Some("1.5.5"));
+            running.is_local() == Some(true) && running.udp_port() == 0
+        })
 }
 
 fn paths(start: &StartConfig) -> String {

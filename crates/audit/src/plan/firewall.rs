@@ -101,7 +101,10 @@ fn kept_ports(facts: &Facts) -> Vec<Opening> {
                 && let Ok(port) = port.parse()
             {
                 let protocol = if *name == "udp" { Protocol::Udp } else { Protocol::Tcp };
-                ports.push(Opening { protocol, port });
+                // Whoever edited the file by hand: SSH is in no rule of ours.
+                if port != SSH {
+                    ports.push(Opening { protocol, port });
+                }
             }
         }
     }
@@ -184,15 +187,18 @@ Conflicts=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+Environment=PATH=/usr/sbin:/usr/bin:/sbin:/bin
 ";
 /// As early as the filters of the distributions.
 const INSTALL: &str = "\n[Install]\nWantedBy=sysinit.target\n";
 
 fn nft_unit() -> String {
-    // systemd runs no shell: the commands of `nft` are one word.
+    // systemd runs no shell: the commands of `nft` are one word. It wants a whole path, which is
+    // not the same on all distributions: `env` looks for the program.
     format!(
-        "{HEAD}{ORDER}ExecStart=/usr/sbin/nft -f {RULES}\n\
-         ExecStop=/usr/sbin/nft \"add table inet kannuki ; delete table inet kannuki\"\n{INSTALL}"
+        "{HEAD}{ORDER}ExecStart=/usr/bin/env nft -f {RULES}\n\
+         ExecStop=/usr/bin/env nft \"add table inet kannuki ; delete table inet kannuki\"\n\
+         {INSTALL}"
     )
 }
 
@@ -206,9 +212,9 @@ fn iptables_unit(ports: &BTreeSet<Opening>) -> String {
                 name(*protocol)
             );
             // Whatever an interrupted start left goes first; none may be there.
-            let _ = writeln!(text, "ExecStartPre=-/usr/sbin/{program} -w -D {rule}");
-            let _ = writeln!(text, "ExecStart=/usr/sbin/{program} -w -I {rule}");
-            let _ = writeln!(stops, "ExecStop=/usr/sbin/{program} -w -D {rule}");
+            let _ = writeln!(text, "ExecStartPre=-/usr/bin/env {program} -w -D {rule}");
+            let _ = writeln!(text, "ExecStart=/usr/bin/env {program} -w -I {rule}");
+            let _ = writeln!(stops, "ExecStop=/usr/bin/env {program} -w -D {rule}");
         }
     }
     text + &stops + INSTALL

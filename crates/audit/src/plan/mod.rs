@@ -255,6 +255,22 @@ impl Plan {
         self.back(if_begun, Action::Run(owned(words)));
     }
 
+    /// For a disk: nothing of it runs, so only what stands on it is changed.
+    fn at_rest(mut self) -> Self {
+        let runs = ["daemon-reload", "reset-failed", "restart", "start", "stop"];
+        let stays = |action: &Action| match action {
+            Action::Run(argv) | Action::Try(argv) => {
+                !argv.iter().any(|word| runs.contains(&word.as_str()))
+            }
+            Action::Write(_) | Action::Restore(_) => true,
+        };
+        self.forward.retain(&stays);
+        self.backward.retain(|back| stays(&back.action));
+        // The steps are others now; each way back may be taken whatever was begun.
+        self.backward.iter_mut().for_each(|back| back.if_begun = 0);
+        self
+    }
+
     fn note(&mut self, note: Note) {
         if !self.risks.contains(&note) {
             self.risks.push(note);
@@ -288,9 +304,10 @@ pub fn plan(facts: &Facts, table: &Table, method: Option<Method>) -> Plan {
 
 fn made(case: &Case<'_>, method: Method) -> Plan {
     let openings = target::openings(case, method);
-    match method {
+    let plan = match method {
         Method::Bind => bind::plan(case, &openings),
         Method::Stop => stop::plan(case, &openings),
         Method::Firewall => firewall::plan(case, &openings),
-    }
+    };
+    if case.facts.collection.live { plan } else { plan.at_rest() }
 }

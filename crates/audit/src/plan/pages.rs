@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::verify::Check;
 use super::{Action, Plan, unified};
-use crate::apply::{Ledger, Manifest, Standing, State};
+use crate::apply::{Listed, Manifest, Stage, Standing, State};
 use crate::facts::printable;
-use crate::rules::{shell_word, utc};
+use crate::rules::{close, shell_word, utc};
 use crate::texts::{Texts, wrap};
 
 /// Text and its width.
@@ -16,6 +16,8 @@ pub struct Page<'p> {
     pub texts: &'p Texts,
     /// Columns of the terminal.
     pub columns: usize,
+    /// The root of the system that it is about; `/` is the running host.
+    pub root: &'p str,
 }
 
 impl Page<'_> {
@@ -36,10 +38,63 @@ impl Page<'_> {
         self.notes(&mut out, "close.untouched", plan.untouched.iter().map(|n| n.say(self.texts)));
         self.left(&mut out, plan);
         if !plan.is_empty() {
-            let _ = writeln!(out, "{}", self.texts.get("close.do-it"));
-            let _ = writeln!(out, "  {}", command(plan));
+            self.last_line(&mut out, plan);
         }
         out
+    }
+
+    /// The command that does what was shown; a disk is not changed by this program.
+    fn last_line(&self, out: &mut String, plan: &Plan) {
+        let method = ["--method", plan.method.name()];
+        let print = plan.fingerprint();
+        let (key, line) = if self.root == "/" {
+            let words = [method[0], method[1], "--plan", &print, "--apply"];
+            ("close.do-it", close(self.root, &words))
+        } else if plan.files.is_empty() {
+            ("close.do-it-there", close(self.root, &method))
+        } else {
+            let patch = format!("patch -d {} -p1", shell_word(self.root));
+            ("close.do-it-on-disk", format!("{} | {patch}", close(self.root, &method)))
+        };
+        self.paragraph(out, "", self.texts.get(key));
+        let _ = writeln!(out, "  {line}");
+    }
+
+    /// What is done now, in one line.
+    #[must_use]
+    pub fn stage(&self, stage: Stage<'_>) -> String {
+        match stage {
+            Stage::Forth { step, plan, action } => {
+                format!("[{step}/{}] {}", plan.forward.len(), self.action(plan, action))
+            }
+            Stage::Back { plan, action } => {
+                format!("{} {}", self.texts.get("close.stage-back"), self.action(plan, action))
+            }
+            Stage::Looking { look, looks_max } => {
+                let (look, most) = (look.to_string(), looks_max.to_string());
+                self.texts.fill("close.stage-looking", &[("look", &look), ("most", &most)])
+            }
+        }
+    }
+
+    fn action(&self, plan: &Plan, action: &Action) -> String {
+        match action {
+            Action::Run(argv) | Action::Try(argv) => format!("$ {}", self.line(argv)),
+            Action::Write(file) | Action::Restore(file) => {
+                plan.files.get(*file).map(|file| printable(&file.path)).unwrap_or_default()
+            }
+        }
+    }
+
+    /// A command in the words of a shell; for a disk, of a shell of this host.
+    fn line(&self, argv: &[String]) -> String {
+        let words = argv.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ");
+        let root = shell_word(self.root);
+        match words.strip_prefix("systemctl ") {
+            _ if self.root == "/" => words,
+            Some(rest) => format!("systemctl --root={root} {rest}"),
+            None => format!("chroot {root} {words}"),
+        }
     }
 
     fn method(&self, plan: &Plan) -> String {
@@ -69,12 +124,12 @@ impl Page<'_> {
         for (at, action) in plan.forward.iter().enumerate() {
             let _ = write!(out, " {:>2}. ", at + 1);
             match action {
-                Action::Run(argv) => {
-                    let _ = writeln!(out, "$ {}", line(argv));
+                Action::Run(_) => {
+                    let _ = writeln!(out, "{}", self.action(plan, action));
                 }
-                Action::Try(argv) => {
+                Action::Try(_) => {
                     let may = self.texts.get("close.may-fail");
-                    let _ = writeln!(out, "$ {}  # {may}", line(argv));
+                    let _ = writeln!(out, "{}  # {may}", self.action(plan, action));
                 }
                 Action::Write(file) | Action::Restore(file) => {
                     let Some(file) = plan.files.get(*file) else { continue };
@@ -161,26 +216,24 @@ impl Page<'_> {
 
     /// Every run: what it was, and which state of the files stands now.
     #[must_use]
-    pub fn list(&self, ledger: &Ledger, runs: &[Manifest]) -> String {
+    pub fn list(&self, runs: &[Listed]) -> String {
         let mut out = String::new();
         if runs.is_empty() {
             let _ = writeln!(out, "{}", self.texts.get("close.no-runs"));
         }
-        let busy = ledger.is_busy();
-        for run in runs {
-            let _ = writeln!(out, "{}  {}  {}", run.id, utc(run.begun_at), run.state.name());
-            let at_work = busy && run.state.is_midway();
-            let key = if at_work {
+        for Listed { run, at_work, standing } in runs {
+            let id = printable(&run.id);
+            let _ = writeln!(out, "{id}  {}  {}", utc(run.begun_at), run.state.name());
+            let key = if *at_work {
                 "close.list-working".to_owned()
             } else {
                 format!("close.list-{}", run.state.name())
             };
             let step = run.begun.to_string();
             let steps = run.plan.forward.len().to_string();
-            let id = run.id.as_str();
-            let values = [("id", id), ("step", step.as_str()), ("steps", steps.as_str())];
+            let values = [("id", id.as_str()), ("step", step.as_str()), ("steps", steps.as_str())];
             self.paragraph(&mut out, "    ", &self.texts.fill(&key, &values));
-            for (file, standing) in run.plan.files.iter().zip(ledger.standing(run)) {
+            for (file, standing) in run.plan.files.iter().zip(standing) {
                 let word = self.texts.get(match standing {
                     Some(Standing::Old) => "close.stands-old",
                     Some(Standing::New) => "close.stands-new",
@@ -201,15 +254,4 @@ impl Page<'_> {
             let _ = writeln!(out, "{margin}{line}");
         }
     }
-}
-
-/// The command that carries out exactly this plan.
-#[must_use]
-pub fn command(plan: &Plan) -> String {
-    let (method, print) = (plan.method.name(), plan.fingerprint());
-    format!("kannuki close --method {method} --plan {print} --apply")
-}
-
-fn line(argv: &[String]) -> String {
-    argv.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }

@@ -239,7 +239,7 @@ fn report(
             .seen(process_evidence(cache))
             .seen(filter_evidence(worst));
         let finding = if worst.verdict > Verdict::Filtered {
-            finding.mended_by(super::next_start::shut(cache))
+            finding.mended_by(super::remedies::shut_cache(case, cache))
         } else {
             finding
         };
@@ -249,7 +249,7 @@ fn report(
         filter_forgets(case, &subject, worst, findings);
     }
     amplifies(case, cache, socket, worst, findings);
-    discloses(cache, socket, worst, findings);
+    discloses(case, cache, socket, worst, findings);
 }
 
 fn socket_file(cache: &Cache<'_>, socket: &Socket, findings: &mut Vec<Finding>) {
@@ -347,8 +347,11 @@ fn amplifies(
         .with("flood", &flood(factor))
         .judged(worst.verdict)
         .seen([evidence(socket)])
-        .seen(process_evidence(cache))
-        .mended_by(super::next_start::shut(cache));
+        .seen(process_evidence(cache));
+    // What only this host reaches is not what `close` shuts; the catalogue says what to set.
+    if worst.verdict != Verdict::Local {
+        finding = finding.mended_by(super::remedies::shut_cache(case, cache));
+    }
     for probe in case.facts.probes.iter().filter(|probe| probe.inode == socket.inode) {
         finding = finding.seen(probe_evidence(probe));
     }
@@ -385,7 +388,13 @@ fn probe_evidence(probe: &Probe) -> Option<Evidence> {
     )))
 }
 
-fn discloses(cache: &Cache<'_>, socket: &Socket, worst: &Door, findings: &mut Vec<Finding>) {
+fn discloses(
+    case: &Case<'_>,
+    cache: &Cache<'_>,
+    socket: &Socket,
+    worst: &Door,
+    findings: &mut Vec<Finding>,
+) {
     let reachable = matches!(worst.verdict, Verdict::Open | Verdict::OpenIfMapped);
     if !reachable || needs_login(cache) || cache.name == "kannuki" {
         return;
@@ -396,7 +405,7 @@ fn discloses(cache: &Cache<'_>, socket: &Socket, worst: &Door, findings: &mut Ve
         .graded(severity)
         .judged(worst.verdict)
         .seen([evidence(socket)])
-        .mended_by(super::next_start::shut(cache));
+        .mended_by(super::remedies::shut_cache(case, cache));
     findings.push(finding);
 }
 

@@ -72,8 +72,8 @@ fn present(case: &Case<'_>, cache: &Cache<'_>, flaw: &Vulnerability, local: bool
         .with("version", &version_words(cache))
         .seen(package_evidence(cache))
         .seen(super::exposure::process_evidence(cache))
-        .mended_by(if flaw.decided_by_condition() {
-            super::next_start::shut(cache)
+        .mended_by(if flaw.decided_by_condition() && !local {
+            super::remedies::shut_cache(case, cache)
         } else {
             update(case.facts, cache)
         });
@@ -136,7 +136,7 @@ fn update(facts: &Facts, cache: &Cache<'_>) -> Vec<String> {
         PackageKind::Pacman => "pacman -Syu".to_owned(),
     };
     let mut commands = vec![update];
-    commands.extend(super::next_start::restart(cache));
+    commands.extend(super::remedies::restart(cache));
     commands
 }
 
@@ -156,7 +156,7 @@ fn not_restarted(case: &Case<'_>, cache: &Cache<'_>, findings: &mut Vec<Finding>
             .with("installed", installed.upstream().unwrap_or("?"))
             .seen(super::exposure::process_evidence(cache))
             .seen(package_evidence(cache))
-            .mended_by(super::next_start::restart(cache));
+            .mended_by(super::remedies::restart(cache));
         findings.push(finding);
     }
 }

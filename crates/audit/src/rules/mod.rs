@@ -22,6 +22,7 @@ mod next_start;
 mod origin;
 mod others;
 mod published;
+mod remedies;
 mod running;
 mod usage;
 mod wording;
@@ -35,7 +36,8 @@ pub use caches::Cache;
 pub(crate) use caches::{all as caches_of, order};
 pub use flaws::{Flaw, flaws};
 pub use news::{News, news};
-pub(crate) use next_start::{container_commands, waiting};
+pub(crate) use next_start::waiting;
+pub(crate) use remedies::{close, container_commands};
 pub use running::Running;
 pub use wording::utc;
 pub(crate) use wording::{list, shell_word};
@@ -64,7 +66,7 @@ pub fn judge(facts: &Facts, table: &Table, texts: &Texts) -> Report {
             logs::judge(&case, &cache, &mut findings);
             usage::judge(&case, &cache, &mut findings);
         }
-        next_start::judge(&cache, &service, &mut findings);
+        next_start::judge(&case, &cache, &service, &mut findings);
         origin::judge(&case, &cache, &mut findings);
         caches.push(service);
     }
@@ -99,7 +101,7 @@ pub(crate) fn installations<'f>(case: &Case<'f>) -> Vec<(Cache<'f>, Installation
     let judged = caches::all(case.facts).into_iter().map(|cache| {
         let mut findings = Vec::new();
         let service = exposure::service(case, &cache, &mut findings);
-        next_start::judge(&cache, &service, &mut findings);
+        next_start::judge(case, &cache, &service, &mut findings);
         (cache, service, findings)
     });
     judged.collect()

@@ -1,14 +1,16 @@
-//! What the next start brings: settings that differ from what runs, and the commands that shut,
-//! stop or restart.
+//! What the next start brings: settings that differ from what runs.
 
-use super::{Case, caches::Cache, running::Running, wording};
-use crate::facts::{
-    AtBoot, Facts, FileRole, Process, StartCommand, StartConfig, StartKind, Starter,
-};
+use super::{Case, caches::Cache, remedies, running::Running};
+use crate::facts::{AtBoot, Facts, StartCommand, StartConfig, StartKind, Starter};
 use crate::findings::{Confidence, Evidence, Finding, Installation, Verdict, catalogue};
 
 /// Compares a running cache with the settings that would start it again.
-pub(crate) fn judge(cache: &Cache<'_>, service: &Installation, findings: &mut Vec<Finding>) {
+pub(crate) fn judge(
+    case: &Case<'_>,
+    cache: &Cache<'_>,
+    service: &Installation,
+    findings: &mut Vec<Finding>,
+) {
     if cache.process.is_none() || !cache.is_memcached() {
         return;
     }
@@ -32,7 +34,7 @@ pub(crate) fn judge(cache: &Cache<'_>, service: &Installation, findings: &mut Ve
     if let Some(command) =
         start.commands.iter().find(|command| now_local && opens_up(command, version))
     {
-        findings.push(opens(start, command, &cache.title()));
+        findings.push(opens(case, start, command, &cache.title()));
     } else if !cache.command().is_empty()
         && !start.commands.iter().any(|command| is_same(command, cache))
     {
@@ -41,7 +43,7 @@ pub(crate) fn judge(cache: &Cache<'_>, service: &Installation, findings: &mut Ve
             .with("settings", &line(first))
             .seen(super::exposure::process_evidence(cache))
             .seen(words(first))
-            .mended_by(restart(cache));
+            .mended_by(remedies::restart(cache));
         findings.push(finding);
     }
 }
@@ -72,7 +74,7 @@ fn sorted(running: &Running) -> Vec<String> {
 /// Settings that will start a cache that does not run now.
 pub(crate) fn judge_waiting(case: &Case<'_>, findings: &mut Vec<Finding>) {
     for (start, command) in waiting(case.facts) {
-        findings.push(opens(start, command, &start.id));
+        findings.push(opens(case, start, command, &start.id));
     }
 }
 
@@ -116,13 +118,13 @@ fn publishes(start: &StartConfig) -> bool {
     })
 }
 
-fn opens(start: &StartConfig, command: &StartCommand, subject: &str) -> Finding {
+fn opens(case: &Case<'_>, start: &StartConfig, command: &StartCommand, subject: &str) -> Finding {
     Finding::new(&catalogue::BOOT_OPENS, subject)
         .sure(Confidence::Medium)
         .with("options", &line(command))
         .seen(enabled_by(start))
         .seen(words(command))
-        .mended_by(bind(start))
+        .mended_by(remedies::shut(case))
 }
 
 fn line(command: &StartCommand) -> String {
@@ -163,134 +165,4 @@ fn forgets(cache: &Cache<'_>, findings: &mut Vec<Finding>) {
         .sure(Confidence::Medium)
         .seen(super::exposure::process_evidence(cache));
     findings.push(finding);
-}
-
-/// The commands that let it listen on this host only, for the settings that start it.
-fn bind(start: &StartConfig) -> Vec<String> {
-    let mut commands = Vec::new();
-    for file in &start.files {
-        let path = wording::shell_word(&file.path);
-        let text = file.text.known().map(String::as_str).unwrap_or_default();
-        let has = |name: &str| text.lines().any(|line| line.trim_start().starts_with(name));
-        match file.role {
-            FileRole::Options => commands.push(format!(
-                "sed -i -e '/^[[:space:]]*-[lU]/d' -e '$a -l 127.0.0.1\\n-U 0' {path}"
-            )),
-            FileRole::Variables if has("OPTIONS=") => {
-                commands.push(assign(&path, text, "OPTIONS", "127.0.0.1"));
-            }
-            FileRole::Variables if has("MEMCACHED_PARAMS=") => {
-                commands.push(assign(&path, text, "MEMCACHED_PARAMS", "127.0.0.1"));
-            }
-            FileRole::Variables if has("LISTENON=") || has("UDPPORT=") => {
-                commands.push(format!(
-                    "sed -i -e 's/^LISTENON=.*/LISTENON=\"127.0.0.1\"/' \
-                     -e 's/^UDPPORT=.*/UDPPORT=\"0\"/' {path}"
-                ));
-            }
-            _ => {}
-        }
-    }
-    if commands.is_empty() {
-        return commands;
-    }
-    let name = wording::shell_word(start.id.split_once(':').map_or("memcached", |(_, n)| n));
-    commands.push(match start.kind {
-        StartKind::Systemd => format!("systemctl restart {name}"),
-        StartKind::OpenRc => format!("rc-service {name} restart"),
-        _ => format!("service {name} restart"),
-    });
-    commands
-}
-
-/// Writes a variable of options again, without what said where to listen.
-fn assign(path: &str, text: &str, variable: &str, address: &str) -> String {
-    let old = text
-        .lines()
-        .rev()
-        .find_map(|line| line.trim_start().strip_prefix(variable)?.strip_prefix('='))
-        .unwrap_or_default();
-    let old = old.trim().trim_matches(['"', '\'']);
-    let kept = without_listening(old);
-    let value = format!("{kept} -l {address} -U 0");
-    let quoted: String = value.trim().chars().filter(|c| !"\\&|'\"".contains(*c)).collect();
-    format!("sed -i 's|^{variable}=.*|{variable}=\"{quoted}\"|' {path}")
-}
-
-/// Options without `-l` and `-U`, in any spelling.
-fn without_listening(options: &str) -> String {
-    let mut kept = Vec::new();
-    let mut words = options.split_whitespace();
-    while let Some(word) = words.next() {
-        match word {
-            "-l" | "-U" | "--listen" | "--udp-port" => {
-                words.next();
-            }
-            word if ["-l", "-U", "--listen=", "--udp-port="]
-                .iter()
-                .any(|option| word.starts_with(option)) => {}
-            word => kept.push(word),
-        }
-    }
-    kept.join(" ")
-}
-
-/// The commands that shut a running cache: by its settings where they are known, else by stopping.
-pub(crate) fn shut(cache: &Cache<'_>) -> Vec<String> {
-    if let Some(process) = cache.process.filter(|process| process.container.is_some()) {
-        return container_commands(process);
-    }
-    let commands = cache.start.map(bind).unwrap_or_default();
-    if commands.is_empty() { stop(cache) } else { commands }
-}
-
-/// The commands with which a person shuts a cache in a container.
-pub(crate) fn container_commands(process: &Process) -> Vec<String> {
-    let Some(container) = &process.container else { return Vec::new() };
-    let name = wording::shell_word(container.name.as_deref().unwrap_or(&container.id));
-    let engine = wording::shell_word(&container.engine);
-    vec![
-        format!("{engine} inspect --format '{{{{json .HostConfig.PortBindings}}}}' {name}"),
-        "# publish it as 127.0.0.1:11211:11211 and create the container again".to_owned(),
-    ]
-}
-
-/// The commands that stop it for good.
-pub(crate) fn stop(cache: &Cache<'_>) -> Vec<String> {
-    let Some(process) = cache.process else { return Vec::new() };
-    match &process.starter {
-        Starter::Systemd { unit, user: None } => {
-            let unit = wording::shell_word(unit);
-            vec![format!("systemctl disable --now {unit}"), format!("systemctl mask {unit}")]
-        }
-        Starter::Systemd { unit, .. } => {
-            vec![format!("systemctl --user disable --now {}", wording::shell_word(unit))]
-        }
-        Starter::SysV { script } => {
-            let name = script.rsplit('/').next().unwrap_or("memcached");
-            let name = wording::shell_word(name);
-            vec![format!("service {name} stop"), format!("chkconfig {name} off")]
-        }
-        Starter::OpenRc { service } => {
-            let name = wording::shell_word(service);
-            vec![format!("rc-update del {name}"), format!("rc-service {name} stop")]
-        }
-        _ => vec![format!("kill {}", process.pid)],
-    }
-}
-
-/// The commands that restart it.
-pub(crate) fn restart(cache: &Cache<'_>) -> Vec<String> {
-    match cache.process.map(|process| &process.starter) {
-        Some(Starter::Systemd { unit, user: None }) => {
-            vec![format!("systemctl restart {}", wording::shell_word(unit))]
-        }
-        Some(Starter::SysV { script }) => {
-            vec![format!("{} restart", wording::shell_word(script))]
-        }
-        Some(Starter::OpenRc { service }) => {
-            vec![format!("rc-service {} restart", wording::shell_word(service))]
-        }
-        _ => Vec::new(),
-    }
 }

@@ -38,7 +38,7 @@ pub(crate) fn judge(case: &Case<'_>, cache: &Cache<'_>, findings: &mut Vec<Findi
             .with("looked", &looked(case))
             .with("counters", &counters.words(case, wanted));
         if references.is_empty() && wanted.is_empty() {
-            finding.mended_by(super::next_start::stop(cache))
+            finding.mended_by(super::remedies::stop(cache))
         } else {
             finding
         }

@@ -1,7 +1,7 @@
 //! The plans for whole hosts.
 
 use kannuki_audit::{
-    facts::{Facts, Seen, StartKind},
+    facts::{Facts, Seen, StartKind, Starter},
     plan::{Action, Method, Plan, pages::Page, unified},
     texts::{Lang, Texts, width},
 };
@@ -58,6 +58,72 @@ fn red_hat_edits_the_file_that_wins() {
     assert!(plan.files[0].after.contains("MAXCONN=\"1024\"\n"));
     let plan = planned(&facts("centos-6"), Some(Method::Bind));
     assert_eq!(commands(&plan), ["service memcached restart"]);
+}
+
+/// A unit may take the whole value for one word, or never look at it: then the line itself is given
+/// anew, and not a variable that changes nothing.
+#[test]
+fn a_variable_that_the_unit_does_not_read_so_is_left_alone() {
+    for exec in ["/usr/bin/memcached -p 11211 ${OPTIONS}", "/usr/bin/memcached -l 0.0.0.0"] {
+        let mut facts = facts("centos-7");
+        let files = &mut facts.starts[0].files;
+        let unit = files.iter_mut().find(|file| file.path.ends_with("memcached.service")).unwrap();
+        unit.text = Seen::Known(format!(
+            "[Service]\nEnvironmentFile=/etc/sysconfig/memcached\nExecStart={exec}\n"
+        ));
+        let plan = planned(&facts, Some(Method::Bind));
+        let path = plan.files.first().map_or("", |file| file.path.as_str());
+        assert!(path.ends_with("zz-kannuki-close.conf"), "{exec}: {path} {:?}", plan.left);
+    }
+}
+
+#[test]
+fn several_addresses_and_several_lines_become_one() {
+    let mut facts = facts("ubuntu");
+    let text = "-l 127.0.0.1,192.0.2.22:11311\n-l 10.0.0.5\n-l [2001:db8::1]:11211\n-p 11212\n";
+    let file = &mut facts.starts[0].files[1];
+    file.text = Seen::Known(text.to_owned());
+    file.sha256 = Some(sha256(text));
+    let after = planned(&facts, Some(Method::Bind)).files[0].after.clone();
+    let shut = "-l 127.0.0.1\n# -l 10.0.0.5\n# -l [2001:db8::1]:11211\n-p 11212\n-U 0\n";
+    assert_eq!(after, shut);
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Instances of a template have units, settings and drop-ins of their own.
+#[test]
+fn an_instance_of_a_template_is_shut_by_its_own_name() {
+    let mut facts = facts("ubuntu");
+    let unit = "memcached@11212.service";
+    facts.starts[0].id = format!("systemd:{unit}");
+    facts.starts[0].files.truncate(1);
+    facts.starts[0].files[0].path = "/lib/systemd/system/memcached@.service".to_owned();
+    let text = "[Service]\nExecStart=/usr/bin/memcached -p %i\n";
+    facts.starts[0].files[0].text = Seen::Known(text.to_owned());
+    if let Seen::Known(processes) = &mut facts.processes {
+        let starter = Starter::Systemd { unit: unit.to_owned(), user: None };
+        processes[0].starter = starter;
+    }
+    let plan = planned(&facts, Some(Method::Bind));
+    let path = format!("/etc/systemd/system/{unit}.d/zz-kannuki-close.conf");
+    assert_eq!(plan.files[0].path, path, "{:?}", plan.left);
+    assert_eq!(commands(&plan).last().unwrap(), &format!("systemctl restart {unit}"));
+}
+
+#[test]
+fn a_port_of_ssh_in_our_own_file_is_not_kept() {
+    let mut facts = facts("ubuntu");
+    let mut file = facts.starts[0].files[0].clone();
+    file.path = "/etc/kannuki/firewall.nft".to_owned();
+    file.text = Seen::Known("tcp dport 22 drop\nudp dport 11333 drop\n".to_owned());
+    facts.firewall.at_boot.push(file);
+    let plan = planned(&facts, Some(Method::Firewall));
+    let rules = &plan.files[0].after;
+    assert!(rules.contains("udp dport 11333") && !rules.contains("dport 22 "), "{rules}");
 }
 
 #[test]
@@ -222,7 +288,7 @@ fn what_a_program_must_not_edit_is_told_with_the_file() {
 
 fn page(facts: &Facts, lang: Lang) -> String {
     let texts = Texts::of(lang);
-    Page { texts: &texts, columns: 80 }.preview(&planned(facts, Some(Method::Bind)))
+    Page { texts: &texts, columns: 80, root: "/" }.preview(&planned(facts, Some(Method::Bind)))
 }
 
 #[test]

@@ -4,11 +4,11 @@
 //! Invariants: without `--apply` and `--undo` nothing is changed; only the running host is changed;
 //! what the preview showed is what `--plan` carries out, or nothing.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, builder::PossibleValuesParser};
 use kannuki_audit::{
-    apply::{self, CloseError, Host, Ledger, Manifest, State},
+    apply::{self, CloseError, Host, Ledger, Listed, Manifest, State},
     collect::{self, Request},
     facts::{Facts, printable},
     plan::{self, Method, Plan, pages::Page},
@@ -16,7 +16,7 @@ use kannuki_audit::{
     vulnerabilities::Table,
 };
 
-use super::telling;
+use super::{telling, waiting::Waiting};
 use crate::{exit, print};
 
 /// The command line.
@@ -48,7 +48,10 @@ Examples:
   kannuki close --method bind --apply    do it, prove it; what fails is taken back at once
   kannuki close --list
   kannuki close --undo 20261122T154501Z-bind
-  kannuki close --root /mnt              preview for a disk of another system";
+  kannuki close --root /mnt              preview for a disk of another system
+  kannuki close --root /mnt --list       what was done on it
+
+A lost connection does not end a run; Ctrl-C and SIGTERM take it back at once.";
 
 fn choosing() -> [Arg; 6] {
     [
@@ -75,7 +78,7 @@ fn choosing() -> [Arg; 6] {
             .value_name("DIR")
             .value_parser(clap::value_parser!(PathBuf))
             .default_value("/")
-            .help("Preview for the system whose disk is mounted at DIR"),
+            .help("Preview, or list, for the system whose disk is mounted at DIR"),
     ]
 }
 
@@ -94,12 +97,19 @@ struct Call<'a> {
     texts: Texts,
     ledger: Ledger,
     root: PathBuf,
+    /// The root in words; `/` for every path that leads to the running host's.
+    root_name: String,
 }
 
 /// Does what was asked for.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
     let root = args.get_one::<PathBuf>("root").cloned().unwrap_or_else(|| PathBuf::from("/"));
-    let call = Call { args, texts: telling::texts(args), ledger: Ledger::default(), root };
+    let root_name = match apply::is_running_root(&root) {
+        true => "/".to_owned(),
+        false => root.to_string_lossy().into_owned(),
+    };
+    let texts = telling::texts(args);
+    let call = Call { args, texts, ledger: Ledger::default(), root, root_name };
     let done = if args.get_flag("list") {
         call.list()
     } else if let Some(id) = args.get_one::<String>("undo") {
@@ -115,9 +125,23 @@ pub(crate) fn run(args: &ArgMatches) -> u8 {
     })
 }
 
+/// JSON whose strings steer no terminal: what serde leaves of control characters is escaped.
+fn escaped(json: &str) -> String {
+    let steers = |c: &char| c.is_control() && *c != '\n';
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if steers(&c) {
+            // Writing into a string cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
 impl Call<'_> {
     fn page(&self) -> Page<'_> {
-        Page { texts: &self.texts, columns: telling::columns() }
+        Page { texts: &self.texts, columns: telling::columns(), root: &self.root_name }
     }
 
     fn is_json(&self) -> bool {
@@ -131,7 +155,8 @@ impl Call<'_> {
     ) -> Result<(), Refused> {
         let text = if self.is_json() {
             let json = serde_json::to_string_pretty(json);
-            json.map_err(|error| Refused(error.to_string(), exit::INCOMPLETE))? + "\n"
+            let json = json.map_err(|error| Refused(error.to_string(), exit::INCOMPLETE))?;
+            escaped(&json) + "\n"
         } else {
             text()
         };
@@ -168,13 +193,17 @@ impl Call<'_> {
     }
 
     fn preview(&self) -> Result<u8, Refused> {
-        let (facts, _, plan) = self.planned()?;
+        let waiting = Waiting::new(self.page());
+        waiting.says(self.texts.get("close.stage-reading"));
+        let planned = self.planned();
+        waiting.has_ended();
+        let (facts, _, plan) = planned?;
         if facts.collection.live && !apply::can_be_planned(&facts) {
             self.note("close.unseen", &[]);
         }
         // Who may not read the records sees no note about them.
-        for run in self.ledger.runs().unwrap_or_default() {
-            if run.state.is_midway() && !self.ledger.is_busy() {
+        for Listed { run, at_work, .. } in self.listed().unwrap_or_default() {
+            if run.state.is_midway() && !at_work {
                 self.note("close.broken-off", &[("id", &run.id)]);
             }
         }
@@ -197,7 +226,8 @@ impl Call<'_> {
     fn apply(&self) -> Result<u8, Refused> {
         self.must_be_allowed()?;
         let held = self.ledger.hold()?;
-        let mut host = Host { request: self.request() };
+        let mut waiting = Waiting::undisturbed(self.page())?;
+        let mut host = Host { request: self.request(), onlooker: &mut waiting };
         for run in held.finish(&mut host)? {
             self.note("close.finished", &[("id", &run.id), ("state", run.state.name())]);
             if run.state == State::RollBackFailed {
@@ -225,7 +255,9 @@ impl Call<'_> {
     fn undo(&self, id: &str) -> Result<u8, Refused> {
         self.must_be_allowed()?;
         let held = self.ledger.hold()?;
-        let mut host = Host { request: self.request() };
+        // Nothing is broken off on the way back: it ends with the old state or says what to do.
+        let mut waiting = Waiting::undisturbed(self.page())?;
+        let mut host = Host { request: self.request(), onlooker: &mut waiting };
         let run = held.undo(id, &mut host)?;
         self.ended(&run)
     }
@@ -241,10 +273,20 @@ impl Call<'_> {
         })
     }
 
+    /// The runs on this host, or on the disk that was named.
+    fn listed(&self) -> Result<Vec<Listed>, CloseError> {
+        match self.root_name.as_str() {
+            "/" => self.ledger.listed(),
+            _ => apply::listed_on_disk(&self.root),
+        }
+    }
+
     fn list(&self) -> Result<u8, Refused> {
-        let runs = self.ledger.runs()?;
-        self.tell(|| self.page().list(&self.ledger, &runs), &runs)?;
-        let is_midway = runs.iter().any(|run| run.state.is_midway()) && !self.ledger.is_busy();
+        let listed = self.listed()?;
+        let runs: Vec<&Manifest> = listed.iter().map(|listed| &listed.run).collect();
+        self.tell(|| self.page().list(&listed), &runs)?;
+        let broken_off = |listed: &Listed| listed.run.state.is_midway() && !listed.at_work;
+        let is_midway = listed.iter().any(broken_off);
         Ok(if is_midway { exit::FOUND } else { exit::FINE })
     }
 }

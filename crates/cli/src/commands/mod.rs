@@ -15,6 +15,7 @@ mod report;
 pub(crate) mod serve;
 mod telling;
 mod triage;
+mod waiting;
 
 use std::{ffi::OsString, path::PathBuf};
 
