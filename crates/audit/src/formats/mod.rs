@@ -16,6 +16,7 @@
 //! | [`base64`] | keys, fingerprints, mail |
 //! | [`time`] | dates in logs, time zones |
 //! | [`reference`] | settings of programs that use a cache |
+//! | [`web_log`] | lines of the logs of web servers |
 //! | [`secrets`] | private keys, hashes and passwords in other texts, to be taken out |
 //!
 //! Invariants: nothing here reads a file or a clock; nothing panics, whatever the text; what cannot
@@ -39,6 +40,7 @@ pub(crate) mod secrets;
 pub(crate) mod time;
 pub(crate) mod unit;
 pub(crate) mod variables;
+pub(crate) mod web_log;
 
 /// Lines with their numbers from 1; carriage returns at their ends are dropped.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (u32, &str)> {

@@ -63,6 +63,10 @@ pub enum TextKind {
     Sudoers,
     /// `/etc/group`.
     Groups,
+    /// How an engine runs a container, and who may steer the engine.
+    Engine,
+    /// The settings of what protects the host.
+    Guard,
     /// `/etc/hosts` and the like.
     Names,
     /// A script below a web server's folders.

@@ -13,6 +13,7 @@
 mod files;
 mod logins;
 mod processes;
+mod surroundings;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ pub use files::{
 };
 pub use logins::{Account, Door, Failures, Login, PasswordState};
 pub use processes::{Connection, Hidden, Module, ProcessTrace, RawSocket};
+pub use surroundings::{Guard, MailQueue, WebRequests, WebSign, WebTrace};
 
 /// The version of this form.
 pub const VERSION: u32 = 1;
@@ -69,6 +71,15 @@ pub struct Traces {
     pub failures: Vec<Failures>,
     /// Logs and what state they are in.
     pub logs: Vec<LogState>,
+    /// Requests in the logs of web servers that tell something.
+    #[serde(default)]
+    pub web_requests: WebRequests,
+    /// Mails that wait.
+    #[serde(default)]
+    pub mail: Vec<MailQueue>,
+    /// Programs that protect the host or write its logs.
+    #[serde(default)]
+    pub guards: Vec<Guard>,
     /// Files in places where none should be, with rights that none should have, or changed.
     pub files: Vec<FileTrace>,
     /// Whether programs are as their packages brought them.

@@ -21,6 +21,7 @@ mod outcome;
 mod persistence;
 mod processes;
 pub mod show;
+mod surroundings;
 mod system;
 mod timeline;
 

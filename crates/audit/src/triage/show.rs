@@ -155,6 +155,9 @@ fn sign_line(sign: &Sign, texts: &Texts) -> String {
 fn limits(triage: &Triage, texts: &Texts) -> String {
     let title = |id: &String| texts.get(&format!("{id}.title")).to_owned();
     let list: Vec<String> = triage.not_made.iter().map(title).collect();
+    if list.is_empty() {
+        return texts.get("triage.limits-plain").to_owned();
+    }
     texts.fill("triage.limits", &[("list", &list.join("; "))])
 }
 

@@ -1,13 +1,10 @@
 //! Log-ins: from logs, the journal and the binary records; and the state of the logs themselves.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    io::{BufRead as _, BufReader, Read},
-};
+use std::collections::{BTreeMap, HashSet};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{View, clock::Deadline};
+use super::{View, clock::Deadline, log_lines::lines};
 use crate::{
     collect::{
         host,
@@ -21,10 +18,6 @@ use crate::{
     traces::{Account, Door, Failures, LogState, Login},
 };
 
-/// Longest log that is read, in bytes, unpacked: a year of brute force on a busy host.
-const LOG_BYTES_MAX: u64 = 4 << 30;
-/// Longest line that is understood, in bytes; the rest of a longer one is passed over.
-const LINE_BYTES_MAX: u64 = 16 * 1024;
 /// Most logs of one kind that are read: a year of weekly rotation.
 const LOGS_MAX: usize = 64;
 /// Most log-ins that are kept; of more, the newest count.
@@ -38,6 +31,8 @@ const FAILURES_KEPT: usize = 200;
 const RECORDS_BYTES_MAX: usize = 7000 * logins::RECORDS_BYTES;
 /// Refusals of one address within this time are one attempt to guess, in seconds.
 const BURST_S: i64 = 3600;
+/// Words of the lines that may say something.
+const TELLING: [&[u8]; 5] = [b"sshd", b"COMMAND=", b"dropbear", b" su[", b" su: "];
 /// Lines that are asked of the journal.
 const JOURNAL: [&str; 14] = [
     "journalctl",
@@ -112,7 +107,7 @@ pub(super) fn collect(view: &View, accounts: &[Account], deadline: Deadline) -> 
 const PACKED: [&str; 5] = [".xz", ".bz2", ".zst", ".lz4", ".Z"];
 
 /// `auth.log`, `auth.log.1`, `auth.log.2.gz`, `secure-20180226`; not `auth.log-backup-notes`.
-fn is_rotation(name: &str, stem: &str) -> bool {
+pub(super) fn is_rotation(name: &str, stem: &str) -> bool {
     let Some(rest) = name.strip_prefix(stem) else { return false };
     let rest = PACKED.iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest);
     rest.chars().all(|c| c.is_ascii_digit() || ".-gz".contains(c))
@@ -298,10 +293,10 @@ fn read_log(
         // The time of a file can be set to anything; nothing was written tomorrow.
         let until = if stat.st_mtime <= DAY_S { view.at } else { stat.st_mtime.min(view.at) };
         match path.ends_with(".gz") {
-            true => {
-                lines(MultiGzDecoder::new(file), deadline, &mut |l| reading.line(l, until, path))
-            }
-            false => lines(file, deadline, &mut |l| reading.line(l, until, path)),
+            true => lines(MultiGzDecoder::new(file), deadline, &TELLING, &mut |l| {
+                reading.line(l, until, path)
+            }),
+            false => lines(file, deadline, &TELLING, &mut |l| reading.line(l, until, path)),
         }
     });
     state.span = reading.span;
@@ -310,35 +305,6 @@ fn read_log(
         view.root.gap(path, &crate::collect::root::unseen(path, error));
     }
     result.is_ok() || states.last().is_some_and(|state| state.span.is_some())
-}
-
-/// Gives each line that may say something; bounded in bytes, in time and by line.
-fn lines(source: impl Read, deadline: Deadline, give: &mut dyn FnMut(&str)) -> std::io::Result<()> {
-    let mut source = BufReader::with_capacity(1 << 18, source);
-    let mut line = Vec::new();
-    let (mut total, mut number) = (0u64, 0u64);
-    let mut inside = false;
-    loop {
-        line.clear();
-        let read = source.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            return Ok(());
-        }
-        // The rest of a long line is no line: a stranger may have chosen what it begins with.
-        let rest = std::mem::replace(&mut inside, !line.ends_with(b"\n"));
-        total += read as u64;
-        number += 1;
-        if total > LOG_BYTES_MAX {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        if number.is_multiple_of(4096) && deadline.left().is_none() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        let tells = [&b"sshd"[..], b"COMMAND=", b"dropbear", b" su[", b" su: "];
-        if !rest && tells.iter().any(|word| memchr::memmem::find(&line, word).is_some()) {
-            give(String::from_utf8_lossy(&line).trim_end());
-        }
-    }
 }
 
 /// The journal of the running host; a journal on a disk is binary and is read by its own program.

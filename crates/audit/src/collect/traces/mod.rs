@@ -15,12 +15,15 @@ mod clock_signs;
 mod evidence;
 mod files;
 mod kernel;
+mod log_lines;
 mod logs;
 mod owners;
 mod processes;
+mod surroundings;
 mod texts;
 mod verify;
 mod walk;
+mod web_logs;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -85,6 +88,7 @@ pub fn collect(
     let texts = texts::collect(&view, people.list(), &owners);
     progress("triage.step-logs");
     let logs = logs::collect(&view, people.list(), clock::Deadline::after(LOGS_TIME_MAX));
+    let web_requests = web_logs::collect(&view, clock::Deadline::after(LOGS_TIME_MAX));
     progress("triage.step-files");
     let deadline = clock::Deadline::after(WALK_TIME_MAX);
     let mut walk = walk::Walk::new(&view, deadline);
@@ -119,6 +123,9 @@ pub fn collect(
         logins: logs.logins,
         failures: logs.failures,
         logs: logs.states,
+        web_requests,
+        mail: surroundings::mail(&view),
+        guards: surroundings::guards(&view, running.names),
         files,
         verification,
         gaps,

@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) connections: Seen<Vec<Connection>>,
     pub(super) listeners: Seen<Vec<Connection>>,
     pub(super) raw: Seen<Vec<RawSocket>>,
+    /// The short names of all of them.
+    pub(super) names: Seen<HashSet<String>>,
 }
 
 pub(super) fn collect(view: &View, host: &Host, owners: &Owners) -> Running {
@@ -36,7 +38,8 @@ pub(super) fn collect(view: &View, host: &Host, owners: &Owners) -> Running {
             all: Seen::Unseen(unseen.clone()),
             connections: Seen::Unseen(unseen.clone()),
             listeners: Seen::Unseen(unseen.clone()),
-            raw: Seen::Unseen(unseen),
+            raw: Seen::Unseen(unseen.clone()),
+            names: Seen::Unseen(unseen),
         };
     }
     let table = processes::table(view);
@@ -64,6 +67,7 @@ pub(super) fn collect(view: &View, host: &Host, owners: &Owners) -> Running {
         connections: of(SocketState::Established),
         listeners: of(SocketState::Listening),
         raw,
+        names: Seen::Known(rows.iter().map(|row| row.stat.name.clone()).collect()),
     }
 }
 

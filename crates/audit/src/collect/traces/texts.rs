@@ -56,6 +56,8 @@ const PLACES: &[(TextKind, &str)] = &[
     (TextKind::Groups, "/etc/group"),
     (TextKind::Sudoers, "/etc/sudoers"),
     (TextKind::Sudoers, "/etc/sudoers.d"),
+    (TextKind::Engine, "/etc/docker/daemon.json"),
+    (TextKind::Guard, "/etc/selinux/config"),
     (TextKind::Names, "/etc/hosts"),
     (TextKind::Names, "/etc/nsswitch.conf"),
 ];
@@ -79,6 +81,10 @@ pub(super) fn collect(view: &View, accounts: &[Account], owners: &Owners) -> Vec
     for (kind, path) in PLACES {
         take(view, owners, *kind, path, 0, &mut found);
     }
+    for name in view.root.names_in(CONTAINERS) {
+        let path = format!("{CONTAINERS}/{}/hostconfig.json", name.text);
+        take(view, owners, TextKind::Engine, &path, 0, &mut found);
+    }
     let mut homes: Vec<&str> = accounts.iter().map(|account| account.home.as_str()).collect();
     homes.retain(|home| home.len() > 1 && home.starts_with('/') && !SYSTEM_HOMES.contains(home));
     homes.sort_unstable();
@@ -91,6 +97,8 @@ pub(super) fn collect(view: &View, accounts: &[Account], owners: &Owners) -> Vec
     found
 }
 
+/// Where Docker keeps how each container is run.
+const CONTAINERS: &str = "/var/lib/docker/containers";
 /// Homes of system accounts that are folders of the system.
 const SYSTEM_HOMES: [&str; 5] = ["/bin", "/sbin", "/usr/sbin", "/dev", "/nonexistent"];
 
