@@ -45,6 +45,9 @@ pub fn text(triage: &Triage, texts: &Texts, columns: usize) -> String {
     page.clean(triage);
     page.timeline(triage);
     page.limits(triage);
+    // A console of 25 lines shows the end only.
+    page.out.push('\n');
+    page.paragraph("==> ", outcome(triage.outcome, texts));
     page.out
 }
 
@@ -112,17 +115,24 @@ fn outcome(outcome: Outcome, texts: &Texts) -> &str {
     }
 }
 
+/// Each reason once, behind the checks that it comes from.
 fn reasons(triage: &Triage, texts: &Texts) -> Vec<String> {
-    let line = |reason: &super::Reason| {
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for reason in &triage.reasons {
         let values: Vec<(&str, &str)> =
             reason.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let sentence = texts.fill(&reason.text, &values);
-        match &reason.check {
-            Some(id) => format!("{id}: {sentence}"),
-            None => sentence,
+        let ids = reason.check.as_deref();
+        match told.iter_mut().find(|(known, _)| *known == sentence) {
+            Some((_, known)) => known.extend(ids.filter(|id| !known.contains(id))),
+            None => told.push((sentence, ids.into_iter().collect())),
         }
+    }
+    let line = |(sentence, ids): (String, Vec<&str>)| match ids.is_empty() {
+        true => sentence,
+        false => format!("{}: {sentence}", ids.join(", ")),
     };
-    triage.reasons.iter().map(line).collect()
+    told.into_iter().map(line).collect()
 }
 
 fn summary(triage: &Triage, texts: &Texts) -> String {
@@ -197,7 +207,11 @@ impl Page<'_> {
         let title = texts.get(&format!("{}.title", check.id)).to_owned();
         self.out.push('\n');
         self.paragraph("", &format!("[{grade}] {} {title}", check.id));
-        self.paragraph("    ", &looked(check, texts));
+        // Of what could not look there is nothing to explain.
+        let empty = check.grade == Grade::NotRun && check.signs.is_empty();
+        if !empty {
+            self.paragraph("    ", &looked(check, texts));
+        }
         for sign in check.signs.iter().take(SIGNS_SHOWN_MAX) {
             self.paragraph("    * ", &sign_line(sign, texts));
             self.paragraph("        ", &sign.evidence.line());
@@ -214,7 +228,9 @@ impl Page<'_> {
         for part in ["innocent", "next"] {
             let label = texts.get(&format!("triage.label-{part}")).to_owned();
             let words = texts.get(&format!("{}.{part}", check.id)).to_owned();
-            self.paragraph("    ", &format!("{label}: {words}"));
+            if !empty && words != "-" {
+                self.paragraph("    ", &format!("{label}: {words}"));
+            }
         }
     }
 

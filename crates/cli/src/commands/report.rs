@@ -119,7 +119,7 @@ fn written(args: &ArgMatches) -> Result<u8, String> {
     let page = letter::render(&letter, form, &mail);
     let code = match args.get_one::<PathBuf>("output") {
         Some(path) => telling::write(path, &page).map(|()| exit::FINE)?,
-        None => print::stdout(&page),
+        None => telling::page(&page, &texts),
     };
     print::stderr(&format!("report: {} blanks are left to fill in\n", letter.blanks()));
     Ok(code)

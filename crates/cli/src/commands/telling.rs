@@ -110,7 +110,7 @@ fn told(args: &ArgMatches, facts: &Facts) -> Result<u8, String> {
     match args.get_one::<PathBuf>("output") {
         Some(path) => write(path, &text)?,
         None => {
-            let code = print::stdout(&text);
+            let code = self::page(&text, &texts);
             if code != exit::FINE {
                 return Ok(code);
             }
@@ -180,6 +180,30 @@ fn compare(path: &Path, report: &Report) -> Result<Changes, String> {
         .map_err(|error| format!("cannot read {name}: {error}"))?;
     let old = baseline::read(&bytes).map_err(|error| format!("{name} {error}"))?;
     Ok(baseline::compare(&old, report))
+}
+
+/// Prints a page. Texts of a host may have letters that a rescue console cannot draw; they are shown
+/// by their numbers there, unless the page itself is in such a language.
+pub(super) fn page(text: &str, texts: &Texts) -> u8 {
+    if texts.lang() == Lang::Ja || draws_everything() || !io::stdout().is_terminal() {
+        return print::stdout(text);
+    }
+    let plain = |c: char| match c.is_ascii() {
+        true => c.to_string(),
+        false => c.escape_unicode().to_string(),
+    };
+    print::stdout(&text.chars().map(plain).collect::<String>())
+}
+
+/// Whether the terminal draws other letters than ASCII, as far as the environment tells.
+fn draws_everything() -> bool {
+    if env::var_os("TERM").is_some_and(|term| term == "linux") {
+        return false;
+    }
+    let said = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(env::var_os);
+    let locale = said.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 pub(super) fn columns() -> usize {

@@ -130,7 +130,7 @@ fn told(args: &ArgMatches) -> Result<u8, String> {
     };
     let code = match args.get_one::<PathBuf>("output") {
         Some(path) => telling::write(path, &text).map(|()| exit::FINE)?,
-        None => print::stdout(&text),
+        None => telling::page(&text, &texts),
     };
     Ok(if code == exit::FINE { verdict(&triage) } else { code })
 }
@@ -181,21 +181,25 @@ fn bundle(path: &Path, search: &Search, traces: &Traces, json: &str) -> Result<(
 struct Steps<'t> {
     texts: &'t Texts,
     shown: bool,
+    /// A terminal that knows no command to clear a line.
+    plain: bool,
 }
 
 impl<'t> Steps<'t> {
     fn new(texts: &'t Texts) -> Self {
-        Self { texts, shown: io::stderr().is_terminal() }
+        let plain = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        Self { texts, shown: io::stderr().is_terminal(), plain }
     }
 
     fn tell(&self, step: &'static str) {
         if self.shown {
-            print::stderr(&format!("\r\u{1b}[K... {}", self.texts.get(step)));
+            let (begin, end) = if self.plain { ("", "\n") } else { ("\r\u{1b}[K", "") };
+            print::stderr(&format!("{begin}... {}{end}", self.texts.get(step)));
         }
     }
 
     fn end(&self) {
-        if self.shown {
+        if self.shown && !self.plain {
             print::stderr("\r\u{1b}[K");
         }
     }

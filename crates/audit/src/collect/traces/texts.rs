@@ -5,7 +5,7 @@ use rustix::fs::{IFlags, ioctl_getflags};
 use super::{View, owners::Owners};
 use crate::{
     collect::root::{Kind, Part, lossy},
-    facts::{Seen, Why},
+    facts::{Seen, Unseen, Why},
     formats::secrets,
     traces::{Account, Owner, TextFile, TextKind},
 };
@@ -156,7 +156,14 @@ pub(super) fn read(view: &View, owners: &Owners, kind: TextKind, path: &str) -> 
     let part = if kind == TextKind::History { Part::Tail } else { Part::Head };
     let text = match view.root.read(path, part, TEXT_BYTES_MAX) {
         // A link can call anything a table of jobs, also what nobody may see.
-        Seen::Known(file) => secrets::clean(lossy(file.bytes)),
+        Seen::Known(file) => {
+            // Behind many blank lines anything may stand.
+            if !file.whole && !matches!(kind, TextKind::History | TextKind::Web) {
+                let detail = format!("only its first {TEXT_BYTES_MAX} bytes were read");
+                view.root.gap(path, &Unseen { why: Why::TooLarge, detail });
+            }
+            secrets::clean(lossy(file.bytes))
+        }
         Seen::Unseen(unseen) => {
             // What a link does not lead to is not there to be seen.
             let nowhere = unseen.why == Why::Absent || link.as_deref() == Some("/dev/null");
