@@ -336,7 +336,8 @@ fn the_surroundings_are_looked_at() {
     };
     (0..25).for_each(|minute| log += &post(minute, 200));
     log += &post(30, 302);
-    log += "192.0.2.8 - - [27/Feb/2018:03:00:00 +0000] \"GET /.env HTTP/1.1\" 200 5 \"-\" \"\u{1b}\"\n";
+    log += "192.0.2.8 - - [27/Feb/2018:03:00:00 +0000] \"GET /.env HTTP/1.1\" 200 5 \"-\" \
+            \"\u{1b}\"\n";
     write(root, "var/log/nginx/access.log", log);
     for n in 0..150 {
         write(root, &format!("var/spool/postfix/deferred/A/{n}"), "");

@@ -182,8 +182,8 @@ fn compare(path: &Path, report: &Report) -> Result<Changes, String> {
     Ok(baseline::compare(&old, report))
 }
 
-/// Prints a page. Texts of a host may have letters that a rescue console cannot draw; they are shown
-/// by their numbers there, unless the page itself is in such a language.
+/// Prints a page. Texts of a host may have letters that a rescue console cannot draw; they are
+/// shown by their numbers there, unless the page itself is in such a language.
 pub(super) fn page(text: &str, texts: &Texts) -> u8 {
     if texts.lang() == Lang::Ja || draws_everything() || !io::stdout().is_terminal() {
         return print::stdout(text);
