@@ -198,6 +198,38 @@ fn rules_hold_over_udp() {
     assert_eq!(house.foreign(), before);
 }
 
+/// A win is the right to write: who may not write is told that an item is stale, and leaves the win
+/// to somebody who may.
+#[test]
+fn who_may_only_read_wins_no_refill() {
+    let rules = "[[rule]]\nnetwork = \"127.0.0.2\"\ndeny = [\"write\", \"delete\"]\n";
+    let house = House::start(rules);
+    let (mut free, mut bound) = (house.free(), house.bound());
+    let shown = |wire: &mut Wire, request: &str| {
+        let answer = answer(wire, request);
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    // Soon to expire, by the reader's own measure.
+    assert_eq!(free.ask("ms a:1 1 T60\r\n7\r\n"), "HD");
+    for _ in 0..2 {
+        assert_eq!(shown(&mut bound, "mg a:1 v R600"), "VA 1");
+    }
+    assert_eq!(shown(&mut free, "mg a:1 v R600"), "VA 1 W", "the win is still there");
+    assert_eq!(shown(&mut bound, "mg a:1 v R600"), "VA 1 Z", "and the reader hears of it");
+    // Marked stale.
+    assert_eq!(free.ask("ms a:2 1\r\n7\r\n"), "HD");
+    assert_eq!(free.ask("md a:2 I\r\n"), "HD");
+    for _ in 0..2 {
+        assert_eq!(shown(&mut bound, "mg a:2 v"), "VA 1 X");
+    }
+    assert_eq!(shown(&mut free, "mg a:2 v"), "VA 1 X W");
+    assert_eq!(shown(&mut bound, "mg a:2 v"), "VA 1 Z X");
+    // Created by a miss, which is a write and says so.
+    assert_eq!(shown(&mut bound, "mg a:new v N60"), DENIED);
+    assert_eq!(shown(&mut bound, "mg a:new v"), "EN");
+    assert_eq!(refused(&mut free, "rule-denied"), 1, "only what was refused is counted");
+}
+
 #[test]
 fn who_may_only_write_reads_nothing() {
     let rules = "[[rule]]\nnetwork = \"127.0.0.2\"\ndeny = \"read\"\n";

@@ -32,3 +32,41 @@ fn contradictions_do_not_start_and_show_their_line() {
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("--danger-public-without-auth") && said.contains("argument 6"), "{said}");
 }
+
+/// Not forbidden, for it may be meant; but said, because it is easily overlooked.
+#[test]
+fn reading_that_is_limited_while_writing_is_open_is_warned_about() {
+    const LIMIT: &str = "[[rule]]\nnetwork = \"10.0.0.7\"\nallow = \"read\"\nkeys = \"a:\"\n";
+    const HIDE: &str = "[[rule]]\nnetwork = \"10.0.0.7\"\ndeny = \"read\"\nkeys = \"secret:\"\n";
+    let folder = TempDir::new().unwrap();
+    let limit = |more: &str| format!("{LIMIT}{more}");
+    let words = "every key may still be";
+    for (text, warned) in [
+        (limit(""), Some("written and deleted")),
+        (HIDE.to_owned(), Some("written and deleted")),
+        // Of somebody else.
+        (
+            limit("[[rule]]\nnetwork = \"10.0.0.8\"\ndeny = [\"write\", \"delete\"]\n"),
+            Some("written and deleted"),
+        ),
+        (limit("[[rule]]\nnetwork = \"10.0.0.7\"\ndeny = \"write\"\n"), None),
+        (limit("[[rule]]\nanyone = true\ndeny = \"all\"\n"), None),
+        (LIMIT.replace("\"read\"", "[\"read\", \"write\", \"delete\"]"), None),
+        (LIMIT.replace("\"read\"", "[\"read\", \"delete\"]"), Some("written")),
+        // Who may write everything and read nothing is a writer.
+        ("[[rule]]\nnetwork = \"10.0.0.7\"\ndeny = \"read\"\n".to_owned(), None),
+        (String::new(), None),
+    ] {
+        let config = settings(folder.path(), &text);
+        let output = kannuki(&["config", "check", "--config", config.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        match warned {
+            Some(what) => {
+                assert!(said.contains(&format!("{words} {what} by")), "{text}{said}");
+                assert!(said.contains(&format!("{}:1:1", config.display())), "{said}");
+            }
+            None => assert!(!said.contains(words), "{text}{said}"),
+        }
+    }
+}

@@ -8,6 +8,8 @@ use super::{FAILED, Users, log_in, stat};
 
 /// Log-ins at once: more than wait at most (512), and less than the connections there may be.
 const FLOOD: usize = 900;
+/// Others who log in meanwhile: two hashes each, a small part of what the flood has queued.
+const OTHERS: usize = 8;
 /// Memory that a flood may take: two hashes at a time, buffers, and what the queue holds.
 const GROWTH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// 512 hashes by two threads on a busy machine, in a program that was not made to be fast.
@@ -54,6 +56,38 @@ fn a_flood_of_logins_is_bounded_and_others_are_served() {
     assert_eq!(stat(&mut inside, "kannuki_login_hashes"), failed as u64 + 1);
     let grown = process::resident_peak_bytes(server.pid()).unwrap().saturating_sub(before);
     assert!(grown <= GROWTH_BYTES_MAX, "{grown} bytes more");
+}
+
+/// Each connection says by a PROXY header where it comes from.
+#[test]
+fn one_source_that_floods_does_not_keep_others_out() {
+    process::raise_descriptor_limit(4096);
+    let users = Users::new(CHEAP);
+    let flags = ["-c", "2000", "--auth-ban-after", "0", "--proxy-from", "127.0.0.1"];
+    let server = users.text().flags(flags).start();
+    let behind = |address: &str| {
+        let mut wire = server.connect();
+        wire.send(format!("PROXY TCP4 {address} 127.0.0.1 5000 11211\r\n"));
+        wire
+    };
+    let mut inside = behind("10.0.0.1");
+    assert_eq!(log_in(&mut inside, "app secret"), "STORED");
+    let mut flood: Vec<Wire> = (0..FLOOD).map(|_| behind("10.0.0.7")).collect();
+    for (n, wire) in flood.iter_mut().enumerate() {
+        let token = format!("app wrong{n}");
+        wire.send(format!("set auth 0 0 {}\r\n{token}\r\n", token.len()));
+    }
+    let full = clock::until(BOUND, || {
+        (stat(&mut inside, "kannuki_refused_login-overflow") > 0).then_some(())
+    });
+    assert!(full.is_some(), "{FLOOD} log-ins at once fill the queue");
+    for n in 0..OTHERS {
+        let mut other = behind(&format!("10.0.1.{n}"));
+        // Another password each time: none is recognised, each costs a hash.
+        assert_eq!(log_in(&mut other, &format!("app other{n}")), FAILED, "checked, not refused");
+    }
+    let waiting = stat(&mut inside, "kannuki_logins_waiting");
+    assert!(waiting > 0, "nothing of the flood was left to wait behind");
 }
 
 #[test]

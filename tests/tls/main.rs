@@ -8,6 +8,7 @@ mod bed;
 mod certificates;
 mod client;
 mod hostile;
+mod keys;
 mod programs;
 mod reload;
 mod traffic;

@@ -24,7 +24,7 @@ fn s_client(bed: &Bed, words: &[&str], typed: &str) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-fn has_openssl() -> bool {
+pub(crate) fn has_openssl() -> bool {
     let there = Command::new("openssl").arg("version").stdout(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
         missing("openssl s_client", "it is not installed: `apt-get install openssl`");

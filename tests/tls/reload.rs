@@ -1,10 +1,12 @@
 //! Certificates change under load.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kannuki_tests::{Launch, clock};
 use rustix::process::Signal;
+use rustls::ClientConfig;
 
 use super::bed::{Authority, Bed, When, write};
 use super::client::{Client, config};
@@ -17,12 +19,27 @@ const CHANGES: u64 = 12;
 #[test]
 fn a_reload_under_load_drops_nobody_and_changes_new_connections() {
     let bed = Bed::start("");
+    let config = config(&bed.authority, None);
+    reload_under_load(&bed, &config);
+}
+
+/// The same where each reload means that every client's certificate is judged again.
+#[test]
+fn a_reload_under_load_drops_no_client_with_a_certificate() {
+    let bed = Bed::start(",ssl_verify_mode=2");
+    let app = bed.authority.sign("app", When::Now);
+    reload_under_load(&bed, &config(&bed.authority, Some(&app)));
+    assert_eq!(bed.counter("kannuki_refused_tls-certificate"), 0);
+}
+
+fn reload_under_load(bed: &Bed, config: &Arc<ClientConfig>) {
+    let open = || Client::open(bed.server.port(), config);
     let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut shown = vec![];
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..CONNECTIONS)
             .map(|worker| {
-                let mut client = Client::of(&bed);
+                let mut client = open();
                 let (stop, asked) = (&stop, &asked);
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
@@ -46,7 +63,7 @@ fn a_reload_under_load_drops_nobody_and_changes_new_connections() {
             }
             let before = shown.last().cloned();
             let new = clock::until(Duration::from_secs(10), || {
-                let mut client = Client::of(&bed);
+                let mut client = open();
                 assert!(client.ask("version\r\n").starts_with("VERSION "));
                 (Some(client.shown()) != before).then(|| client.shown())
             });
@@ -60,6 +77,41 @@ fn a_reload_under_load_drops_nobody_and_changes_new_connections() {
     assert!(asked.load(Ordering::Relaxed) > CONNECTIONS as u64, "there was a load");
     assert_eq!(bed.counter("kannuki_tls_failed_refreshes"), 0);
     assert_eq!(bed.counter("ssl_handshake_errors"), 0);
+}
+
+/// More clients than one turn judges again, all of which speak at once after a reload.
+#[test]
+fn many_certificates_are_judged_again_without_a_loss() {
+    const MANY: usize = 300;
+    kannuki_tests::process::raise_descriptor_limit(4096);
+    let bed = Bed::start_with(",ssl_verify_mode=2", &["-t", "1"], When::Now);
+    let app = config(&bed.authority, Some(&bed.authority.sign("app", When::Now)));
+    let mut clients: Vec<Client> = (0..MANY)
+        .map(|_| {
+            let mut client = Client::open(bed.server.port(), &app);
+            assert!(client.ask("version\r\n").starts_with("VERSION "));
+            client
+        })
+        .collect();
+    let mut admin = bed.clear();
+    for _ in 0..2 {
+        assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
+        clients.iter_mut().for_each(|client| client.send("mn\r\nmn\r\n"));
+        assert_eq!(admin.ask("mn\r\n"), "MN", "others are served meanwhile");
+        for client in &mut clients {
+            assert_eq!(client.exactly(8), b"MN\r\nMN\r\n");
+        }
+    }
+    // The authority is gone: nobody is served once more, however many they are.
+    write(&bed.path("ca.pem"), &Authority::new("another authority").pem);
+    assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
+    for client in &mut clients {
+        let _ = client.try_send(b"mn\r\n");
+    }
+    for client in &mut clients {
+        assert!(client.rest().map_or(true, |rest| rest.is_empty()));
+    }
+    assert_eq!(bed.counter("kannuki_refused_tls-certificate"), MANY as u64);
 }
 
 /// What a client is asked for is part of what a reload changes, like the certificates.

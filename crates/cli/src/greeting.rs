@@ -1,7 +1,11 @@
 //! The six lines that `kannuki serve` says on stderr before it serves: where it listens, who may
 //! connect, whether they must log in, how much is kept, which file was read, how to try it.
 
-use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use kannuki_server::{
     Exposure, Started,
@@ -105,9 +109,9 @@ fn trial(config: &Config, started: &Started) -> String {
     let tls = config.listens.first().is_some_and(|listen| listen.tls.is_some());
     let nc = match (started.tcp.first(), started.unix.first()) {
         (Some(address), _) if tls => {
-            format!("openssl s_client -quiet -connect {}", reachable(*address).replace(' ', ":"))
+            format!("openssl s_client -quiet -connect {}", reachable(*address))
         }
-        (Some(address), _) => format!("nc {}", reachable(*address)),
+        (Some(address), _) => format!("nc {} {}", reachable(*address).ip(), address.port()),
         (None, Some(path)) => format!("nc -U {}", path.display()),
         (None, None) => return "kannuki serve --help".to_owned(),
     };
@@ -120,13 +124,14 @@ fn trial(config: &Config, started: &Started) -> String {
     format!("printf 'set hello 0 60 5\\r\\nworld\\r\\nget hello\\r\\nquit\\r\\n' | {nc}")
 }
 
-/// Host and port from this machine; a listener on every address is reached by loopback.
-fn reachable(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("127.0.0.1 {}", v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("::1 {}", v6.port()),
-        address => format!("{} {}", address.ip(), address.port()),
-    }
+/// The address from this machine; a listener on every address is reached by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]
@@ -139,5 +144,13 @@ mod tests {
         assert_eq!(size(1 << 30), "1 GiB");
         assert_eq!(size((1 << 20) + 1024), "1025 KiB");
         assert_eq!(size(1500), "1500 bytes");
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_bracketed_where_a_port_follows() {
+        let shown = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(shown("[::]:11211"), "[::1]:11211");
+        assert_eq!(shown("[fd00::7]:1"), "[fd00::7]:1");
+        assert_eq!(shown("0.0.0.0:11211"), "127.0.0.1:11211");
     }
 }

@@ -79,6 +79,9 @@ fn own_file(
             Ok(text) => {
                 let path = Arc::new(path);
                 (reading, tables) = toml_file::read(&text, &path, &own_options::grammar());
+                for (message, source) in tables.oversights() {
+                    reading.warn(message, source);
+                }
                 files.push(ReadFile { path, text });
             }
             Err(_) => {

@@ -134,6 +134,37 @@ impl Tables {
         true
     }
 
+    /// What the rules leave open although their author may think that it is shut: rules that limit
+    /// reading to some keys where none limits writing, which is open where nothing is said.
+    pub fn oversights(&self) -> impl Iterator<Item = (String, Source)> {
+        let limits = |table: &RuleTable, action| {
+            let Rule { actions, keys, effect, .. } = &table.rule;
+            let limits = *effect == Effect::Deny || matches!(keys, Keys::Beginning(_));
+            actions.contains(action) && limits
+        };
+        let is_covered = move |table: &RuleTable, action| {
+            self.rules.iter().any(|other| {
+                limits(other, action) && (other.asks.anyone || other.rule.who == table.rule.who)
+            })
+        };
+        self.rules.iter().filter_map(move |table| {
+            let open = [Action::Write, Action::Delete].map(|action| !is_covered(table, action));
+            let what = match open {
+                [false, _] => return None,
+                [true, true] => "written and deleted",
+                [true, false] => "written",
+            };
+            let some_keys = matches!(table.rule.keys, Keys::Beginning(_));
+            (some_keys && limits(table, Action::Read)).then(|| {
+                let message = format!(
+                    "[[rule]] limits reading, but every key may still be {what} by whom it names: \
+                     no rule limits that; name \"write\" and \"delete\" too, or deny them"
+                );
+                (message, table.source.clone())
+            })
+        })
+    }
+
     /// The tables as they could stand in a file, with their places.
     pub fn page(&self) -> String {
         let mut out = String::new();

@@ -8,6 +8,8 @@
 //! Invariants:
 //! - The table has a fixed size. A source that is not in it has no failures; where room is needed,
 //!   the source of its row that matters least is forgotten, one that is shut out last of all.
+//! - Whoever takes another address for each guess gets no more guesses than a few neighbours would:
+//!   addresses that a peer may choose itself count together too, see [`V6_NEIGHBOURS`].
 //! - Loopback is never shut out: everybody behind a local proxy would be, by the doing of one.
 //!   A success forgives nothing, or whoever has one account could guess at all others for ever.
 //! - `now` is an argument, in seconds that never go back.
@@ -24,6 +26,10 @@ const WAYS: usize = 8;
 const ROWS: usize = 4096;
 /// Bits of an IPv6 address that name a customer: whoever has one such network has 2^64 addresses.
 const V6_CUSTOMER_BITS: u32 = 64;
+/// Addresses of a private IPv6 network whose guesses the network as a whole may use up: beyond it,
+/// all of it is shut out. Enough that a handful of hosts with an old password bring nobody down but
+/// themselves; few enough that 2^64 addresses are worth no more guesses than these.
+const V6_NEIGHBOURS: u32 = 16;
 
 /// When failures shut a source out, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +50,9 @@ pub enum Source {
     /// One IPv6 address of a private network or a local translator: neighbours share the 64 bits
     /// before it.
     V6Alone(u128),
+    /// All of a private IPv6 network of 64 bits. Nobody's own source: what a [`Self::V6Alone`]
+    /// belongs to besides, because any host there can take any address.
+    V6Neighbours(u64),
     /// One user of this host.
     Uid(u32),
 }
@@ -80,10 +89,23 @@ impl Source {
             _ if AddressClass::of(address.into()) == AddressClass::Private => {
                 Some(Self::V6Alone(address.to_bits()))
             }
-            // The upper half fits.
-            _ => u64::try_from(address.to_bits() >> V6_CUSTOMER_BITS).ok().map(Self::V6),
+            _ => customer(address).map(Self::V6),
         }
     }
+
+    /// The network whose guesses this source's count among; none where the address is given to the
+    /// peer by somebody else, as by a translator.
+    fn neighbours(self) -> Option<Self> {
+        let Self::V6Alone(bits) = self else { return None };
+        let address = Ipv6Addr::from_bits(bits);
+        let chosen = AddressClass::of(address.into()) == AddressClass::Private;
+        customer(address).filter(|_| chosen).map(Self::V6Neighbours)
+    }
+}
+
+/// The upper half of an address.
+fn customer(address: Ipv6Addr) -> Option<u64> {
+    u64::try_from(address.to_bits() >> V6_CUSTOMER_BITS).ok()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,16 +138,29 @@ impl Bans {
     /// Whether the source is shut out.
     #[must_use]
     pub fn is_banned(&self, source: Source, now: u32) -> bool {
+        self.holds(source, now) || source.neighbours().is_some_and(|all| self.holds(all, now))
+    }
+
+    fn holds(&self, source: Source, now: u32) -> bool {
         let row = self.rows.get(self.row(source)).map_or(&[] as &[_], |row| row);
         row.iter().flatten().any(|seen| seen.source == source && seen.until > now)
     }
 
-    /// Notes a failed log-in; whether it was the one that shuts the source out.
+    /// Notes a failed log-in; whether it was the one that shuts the source out, alone or with its
+    /// neighbours.
     pub fn failed(&mut self, source: Source, now: u32) -> bool {
-        let BanPolicy { after, secs } = self.policy;
+        let after = self.policy.after;
         if after == 0 {
             return false;
         }
+        let together = source
+            .neighbours()
+            .is_some_and(|all| self.note(all, after.saturating_mul(V6_NEIGHBOURS), now));
+        self.note(source, after, now) || together
+    }
+
+    fn note(&mut self, source: Source, after: u32, now: u32) -> bool {
+        let secs = self.policy.secs;
         let at = self.row(source);
         let Some(row) = self.rows.get_mut(at) else { return false };
         let Some(place) = place(row, source, now) else { return false };
@@ -234,6 +269,42 @@ mod tests {
         assert_eq!(chosen, Some(Source::V6(0x2001_0db8_0001_0002)));
         let unix = Source::of(&Peer::unix(Owner { uid: 1000, gid: 5 }));
         assert_eq!(unix, Some(Source::Uid(1000)));
+    }
+
+    #[test]
+    fn another_address_for_each_guess_gains_no_more_than_a_few_neighbours() {
+        for [network, other] in [["fd00:0:0:1::", "fd00:0:0:2::"], ["fe80::", "fe80:0:0:1::"]] {
+            let mut bans = Bans::new(POLICY);
+            let host = |n: u32| source(&format!("{network}{n:x}")).unwrap();
+            let budget = POLICY.after * V6_NEIGHBOURS;
+            let shut_out: Vec<u32> = (1..=budget).filter(|&n| bans.failed(host(n), 10)).collect();
+            assert_eq!(shut_out, [budget], "{network}: the last guess of the budget, and no other");
+            assert!(bans.is_banned(host(0xffff), 69), "{network}: also who has not guessed");
+            assert!(!bans.is_banned(source(&format!("{other}1")).unwrap(), 69), "{other}");
+            assert!(!bans.is_banned(host(0xffff), 70), "{network}: it ends");
+        }
+    }
+
+    #[test]
+    fn a_few_neighbours_with_an_old_password_shut_out_only_themselves() {
+        let mut bans = Bans::new(POLICY);
+        let host = |n: u32| source(&format!("fd00::{n:x}")).unwrap();
+        for n in 1..V6_NEIGHBOURS {
+            let failures = [0; 3].map(|_| bans.failed(host(n), 10));
+            assert_eq!(failures, [false, false, true]);
+        }
+        assert!(bans.is_banned(host(1), 11) && !bans.is_banned(host(0x99), 11));
+    }
+
+    #[test]
+    fn nobody_chooses_an_address_behind_a_translator() {
+        let mut bans = Bans::new(POLICY);
+        for n in 0..2 * POLICY.after * V6_NEIGHBOURS {
+            let [high, low] = [n >> 8, n & 0xff];
+            let peer = source(&format!("64:ff9b:1::203.0.{high}.{low}")).unwrap();
+            assert!(!bans.failed(peer, 10));
+        }
+        assert!(!bans.is_banned(source("64:ff9b:1::203.0.113.7").unwrap(), 11));
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl fmt::Display for TooManyNames {
 impl std::error::Error for TooManyNames {}
 
 /// Whom a rule is about: a peer that has one of each kind that is named. Nothing named is anyone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Who {
     networks: Option<NetworkList>,
     users: Option<Box<[UserName]>>,

@@ -21,6 +21,7 @@ use kannuki_sys::socket::Stream;
 use zeroize::Zeroize as _;
 
 use crate::{
+    arithmetic::Toll,
     auth::{Attempt, Outcome},
     counters::Counter,
     dispatch::{
@@ -412,10 +413,10 @@ impl Connection {
         rest && self.session.is_between_commands()
     }
 
-    /// The TLS handshake is not done, so the next bytes may cost a signature.
+    /// What the next bytes may cost before they are looked at.
     #[must_use]
-    pub(crate) fn is_handshaking(&self) -> bool {
-        self.wire.is_handshaking()
+    pub(crate) fn toll(&self, turn: &Turn<'_>) -> Toll {
+        self.wire.toll(turn.instance.tls.as_ref())
     }
 
     /// Says farewell and gives back what the registry was told of.

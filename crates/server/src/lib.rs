@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod arithmetic;
 pub mod auth;
 mod clock;
 pub mod config;

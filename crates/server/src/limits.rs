@@ -37,6 +37,11 @@ pub(crate) const HANDSHAKE_SECS: u32 = 10;
 /// millisecond (RSA), and whoever is connected already does not wait for more than a few of them.
 pub(crate) const HANDSHAKES_PER_TURN: u32 = 16;
 
+/// Certificates of clients that one thread judges again in a turn, after the server's own have been
+/// read anew: each costs two or three tenths of a millisecond, and ten thousand connections that
+/// speak at once would keep everybody waiting for seconds.
+pub(crate) const VERIFICATIONS_PER_TURN: u32 = 64;
+
 /// Bytes of replies that TLS seals at once, four records: one send for most turns, and no more than
 /// this waits sealed for a peer that does not read.
 pub(crate) const SEAL_BYTES_MAX: usize = 64 * 1024;
@@ -139,7 +144,8 @@ pub(crate) const LOGIN_SECS: u32 = 30;
 pub(crate) const LOGIN_THREADS: usize = 2;
 
 /// Log-ins that wait for one of these threads. Beyond it they are refused at once: at ordinary
-/// hash costs the last in the queue waits a quarter of a minute, which no client does.
+/// hash costs the last in the queue waits a quarter of a minute, which no client does. Sources take
+/// turns, and who has the most gives way, so one source cannot keep others from it.
 pub(crate) const LOGINS_WAITING_MAX: usize = 512;
 
 /// Milliseconds after which an idle password thread looks whether the server stops.

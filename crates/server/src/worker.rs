@@ -20,6 +20,7 @@ use kannuki_sys::poller::{Events, Interest, Poller, Readiness, Waker};
 use zeroize::Zeroize as _;
 
 use crate::{
+    arithmetic::{Arithmetic, Toll},
     auth::{Attempt, Outcome, authority::Waiting},
     connection::{Arrival, Connection, Fate, Lent},
     counters::Counters,
@@ -30,8 +31,7 @@ use crate::{
     },
     instance::{Instance, Rules},
     limits::{
-        AHEAD_BYTES_MIN, BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, HANDSHAKES_PER_TURN,
-        READ_BYTES, TURN_REFILLS_MAX,
+        AHEAD_BYTES_MIN, BATCH_BYTES, BATCH_CONNECTIONS, DRAIN_SECS, READ_BYTES, TURN_REFILLS_MAX,
     },
     output::Output,
 };
@@ -175,8 +175,8 @@ pub(crate) struct Worker {
     batch: Batch,
     /// How often each connection's budget may be filled again in this turn.
     refills: u32,
-    /// TLS handshakes that may still be carried on in this turn.
-    handshakes: u32,
+    /// What of it may still be done in this turn.
+    arithmetic: Arithmetic,
     /// Somebody of the batch has logged in: its bytes have to be wiped.
     secret: bool,
     /// The connection that has its turn filled its read: more may have arrived.
@@ -217,7 +217,7 @@ impl Worker {
             again: VecDeque::new(),
             batch: Batch::new(),
             refills: 0,
-            handshakes: 0,
+            arithmetic: Arithmetic::of_a_turn(),
             secret: false,
             more: false,
             out: Output::default(),
@@ -274,7 +274,7 @@ impl Worker {
         let waiting = self.again.len();
         let ready = u32::try_from(events.len() + waiting).unwrap_or(u32::MAX);
         self.refills = TURN_REFILLS_MAX / ready.max(1);
-        self.handshakes = HANDSHAKES_PER_TURN;
+        self.arithmetic = Arithmetic::of_a_turn();
         for ready in events.iter() {
             match ready.token {
                 WAKER => {}
@@ -361,22 +361,18 @@ impl Worker {
         }
         if ready.writable {
             self.with(turn, token, Connection::writable);
-        } else if ready.readable && self.may_read(token) {
+        } else if ready.readable && self.may_read(turn, token) {
             self.receive(turn, token);
         }
     }
 
-    /// Whether to read from a connection in this turn. One in its handshake may have to wait: it is
-    /// reported again in the next.
-    fn may_read(&mut self, token: u64) -> bool {
+    /// Whether to read from a connection in this turn. One whose certificate has to be judged may
+    /// have to wait: it is reported again in the next.
+    fn may_read(&mut self, turn: &Turn<'_>, token: u64) -> bool {
         let place = self.place_mut(token);
         let connection = place.and_then(|place| place.connection.as_ref());
-        if !connection.is_some_and(Connection::is_handshaking) {
-            return true;
-        }
-        let left = self.handshakes;
-        self.handshakes = left.saturating_sub(1);
-        left > 0
+        let toll = connection.map_or(Toll::None, |connection| connection.toll(turn));
+        self.arithmetic.affords(toll)
     }
 
     /// The place that a token names, if it is still the same connection's.
@@ -493,13 +489,17 @@ impl Worker {
         }
     }
 
-    /// Gives a log-in to the password threads; if they have no room, that is its outcome.
+    /// Gives a log-in to the password threads; whoever has no place there is told so, be it another
+    /// that came before from a source with more.
     fn submit(&self, turn: &Turn<'_>, token: u64, attempt: Attempt, peer: Peer) {
         let letterbox = Arc::clone(&self.letterbox);
         let waiting = Waiting { attempt, peer, letterbox, token };
-        let authority = turn.instance.authority.as_ref();
-        if !authority.is_some_and(|authority| authority.submit(waiting)) {
-            self.letterbox.deliver(token, Outcome::Busy);
+        let left_out = match &turn.instance.authority {
+            Some(authority) => authority.submit(waiting),
+            None => Some(waiting),
+        };
+        if let Some(Waiting { letterbox, token, .. }) = left_out {
+            letterbox.deliver(token, Outcome::Busy);
         }
     }
 

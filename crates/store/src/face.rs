@@ -77,8 +77,21 @@ pub struct Fetch {
     pub vivify: Option<Vivify>,
     /// `mg R`: win the recache token if fewer seconds than this are left.
     pub recache_below_secs: Option<i32>,
-    /// Whether the caller takes part in win/stale/token (`mg` does, `get` does not).
-    pub leases: bool,
+    /// The caller's part in win/stale/token.
+    pub leases: Leases,
+}
+
+/// What a look-up has to do with win/stale/token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leases {
+    /// Nothing, as `get`.
+    #[default]
+    Hidden,
+    /// It is told of them and never wins: whoever may not write could not refill what it won, and
+    /// would keep those from it who can.
+    Shown,
+    /// It takes part, as `mg`.
+    Taken,
 }
 
 /// An item to create where there is none.
@@ -120,7 +133,7 @@ pub struct Hit<'s, B> {
     pub item_bytes: u32,
     /// Size class, 1..=63.
     pub class: u8,
-    /// Win, stale, token; all false unless [`Fetch::leases`].
+    /// Win, stale, token, as far as [`Fetch::leases`] says.
     pub lease: Lease,
 }
 

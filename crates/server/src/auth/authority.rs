@@ -1,12 +1,11 @@
 //! Who says yes: the users, the failures, and the queue of log-ins that wait for a thread.
 //!
 //! Invariants:
-//! - The queue holds at most [`LOGINS_WAITING_MAX`]; one more is handed back.
+//! - The queue is bounded and fair: a log-in that finds no place is handed back, see [`super::queue`].
 //! - A source that is shut out costs no hash, not even those it has queued already.
 //! - Locks are held for a look or a push, never while something is hashed.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -20,14 +19,12 @@ use kannuki_store::time::Now;
 use super::{
     attempt::{Attempt, Mechanism, Outcome},
     digest::Key,
+    queue::Queue,
     users::{Identity, Users, UsersError},
     verifier::{Bench, Work},
 };
 use crate::{
-    config::LoginConfig,
-    instance::Instance,
-    limits::{LOGIN_THREAD_POLL_MILLIS, LOGINS_WAITING_MAX},
-    worker::Letterbox,
+    config::LoginConfig, instance::Instance, limits::LOGIN_THREAD_POLL_MILLIS, worker::Letterbox,
 };
 
 /// Decides every log-in of one server.
@@ -38,7 +35,9 @@ pub(crate) struct Authority {
     key: Key,
     users: Mutex<Arc<Users>>,
     bans: Mutex<Bans>,
-    queue: Queue,
+    queue: Mutex<Queue<Waiting>>,
+    /// One has been queued.
+    arrived: Condvar,
     /// The second of the last line about failures.
     logged_at: AtomicU32,
     /// Checks that cost a hash.
@@ -56,12 +55,6 @@ pub(crate) struct Waiting {
     pub letterbox: Arc<Letterbox>,
     /// To which connection of that thread.
     pub token: u64,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Mutex<VecDeque<Waiting>>,
-    arrived: Condvar,
 }
 
 impl Authority {
@@ -89,7 +82,8 @@ impl Authority {
             key,
             users: Mutex::new(Arc::new(users)),
             bans: Mutex::new(bans),
-            queue: Queue::default(),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
             logged_at: AtomicU32::new(0),
             hashes: AtomicU64::new(0),
         }
@@ -154,19 +148,18 @@ impl Authority {
     /// How many log-ins wait.
     #[must_use]
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Queues a log-in; `false` = there is no room, and nothing will come of it.
+    /// Queues a log-in. Nothing will come of the one that is handed back, this or another: it has
+    /// to be told that.
     #[must_use]
-    pub(crate) fn submit(&self, waiting: Waiting) -> bool {
-        let mut queue = self.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= LOGINS_WAITING_MAX {
-            return false;
-        }
-        queue.push_back(waiting);
-        self.queue.arrived.notify_one();
-        true
+    pub(crate) fn submit(&self, waiting: Waiting) -> Option<Waiting> {
+        let source = Source::of(&waiting.peer);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let displaced = queue.push(source, waiting);
+        self.arrived.notify_one();
+        displaced
     }
 
     /// Finds out. Heavy: for the password threads.
@@ -225,10 +218,10 @@ pub(crate) fn serve_queue(instance: &Instance) {
     let mut bench = Bench::default();
     let poll = Duration::from_millis(LOGIN_THREAD_POLL_MILLIS);
     loop {
-        let queue = authority.queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = authority.queue.arrived.wait_timeout_while(queue, poll, |q| q.is_empty());
+        let queue = authority.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = authority.arrived.wait_timeout_while(queue, poll, |queue| queue.is_empty());
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let next = queue.pop_front();
+        let next = queue.pop();
         drop(queue);
         match next {
             Some(Waiting { attempt, peer, letterbox, token }) => {

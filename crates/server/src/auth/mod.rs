@@ -24,6 +24,7 @@ pub(crate) mod authority;
 mod digest;
 mod make;
 pub(crate) mod plain;
+mod queue;
 pub(crate) mod scram;
 mod users;
 mod verifier;

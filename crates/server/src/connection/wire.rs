@@ -15,6 +15,7 @@ use kannuki_guard::CertificateNames;
 use kannuki_sys::socket::{Stream, Trouble};
 
 use crate::{
+    arithmetic::Toll,
     limits::{SEAL_BYTES_MAX, WRITE_PIECES_MAX},
     output::Output,
     tls::{Endpoint, Opened, Tls, TlsFault, TlsMachine},
@@ -176,6 +177,15 @@ impl Wire {
     /// The peer has not proven yet who it is, and may send no command.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|secured| secured.machine.is_handshaking())
+    }
+
+    /// What the next bytes may cost before they are looked at.
+    pub(super) fn toll(&self, tls: Option<&Tls>) -> Toll {
+        match (&self.tls, tls) {
+            (Some(secured), _) if secured.machine.is_handshaking() => Toll::Handshake,
+            (Some(secured), Some(tls)) if secured.machine.lacks_trust(tls) => Toll::Verification,
+            _ => Toll::None,
+        }
     }
 
     /// The peer has said, in TLS, that it sends no more.

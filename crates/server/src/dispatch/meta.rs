@@ -13,7 +13,9 @@ use kannuki_protocol::{
     },
 };
 use kannuki_store::{
-    face::{Fetch, FetchMiss, Hit, Removal, Removed, Step, Stepped, Vivify, Write, Written},
+    face::{
+        Fetch, FetchMiss, Hit, Leases, Removal, Removed, Step, Stepped, Vivify, Write, Written,
+    },
     time::{Expiry, Now},
 };
 
@@ -90,19 +92,17 @@ fn get(
         show_hit(asked, hit, unfit, now, out);
         (hit.class, hit.created.then_some(hit.absent))
     };
-    let found = if flags.ttl.is_some() || flags.vivify.is_some() {
-        let read = turn.permit::<action::Read>(access, key)?;
-        let write = turn.permit::<action::Write>(access, key)?;
-        executor.read_and_change(turn, (read, write), &fetch_of(turn, asked), cas_of(asked), show)
+    let read = turn.permit::<action::Read>(access, key)?;
+    let write = if flags.ttl.is_some() || flags.vivify.is_some() {
+        Some(turn.permit::<action::Write>(access, key)?)
     } else {
-        let permit = turn.permit::<action::Read>(access, key)?;
-        let how = Fetch {
-            no_bump: flags.no_bump,
-            recache_below_secs: flags.recache_below_secs,
-            leases: true,
-            ..Fetch::default()
-        };
-        executor.read(turn, permit, &how, cas_of(asked), show)
+        turn.may_write(access, key)
+    };
+    let (how, cas) = (fetch_of(turn, asked), cas_of(asked));
+    let found = match write {
+        Some(write) => executor.read_and_change(turn, (read, write), &how, cas, show),
+        // A stale item is shown as stale, and to be refilled by somebody who may.
+        None => executor.read(turn, read, &how, cas, show),
     };
     match found {
         Ok((class, created)) => {
@@ -131,7 +131,7 @@ fn fetch_of(turn: &Turn<'_>, asked: &Meta<'_>) -> Fetch {
             binary_key: asked.key.is_some_and(|key| key.is_base64()),
         }),
         recache_below_secs: flags.recache_below_secs,
-        leases: true,
+        leases: Leases::Taken,
     }
 }
 

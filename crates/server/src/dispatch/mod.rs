@@ -20,8 +20,8 @@ use kannuki_guard::{
 };
 use kannuki_store::{
     face::{
-        Absent, Cursor, Fetch, FetchMiss, Hashed, Hit, Looked, Maintained, Refusal, Removal,
-        Removed, Step, Stepped, Walked, Write, Written,
+        Absent, Cursor, Fetch, FetchMiss, Hashed, Hit, Leases, Looked, Maintained, Refusal,
+        Removal, Removed, Step, Stepped, Walked, Write, Written,
     },
     stats::{ClassStats, StoreStats},
     time::Now,
@@ -77,6 +77,17 @@ impl Turn<'_> {
         key: Option<&'k [u8]>,
     ) -> Result<Permit<'k, A>, Denial> {
         self.rules.guard.permit(access, key).inspect_err(|denial| self.refused(denial))
+    }
+
+    /// Asks the guard whether the peer may write besides. No is no refusal: what was asked for is
+    /// done, in another way.
+    #[inline]
+    pub(crate) fn may_write<'k>(
+        &self,
+        access: &Access,
+        key: Option<&'k [u8]>,
+    ) -> Option<Permit<'k, action::Write>> {
+        self.rules.guard.permit(access, key).ok()
     }
 
     fn refused(&self, denial: &Denial) {
@@ -158,7 +169,7 @@ impl Executor {
         Self { store }
     }
 
-    /// Looks an item up without changing it: of `how`, touch and creation are left out.
+    /// Looks an item up without changing it: of `how`, touch, creation and winning are left out.
     pub(crate) fn read<R>(
         &self,
         turn: &Turn<'_>,
@@ -167,7 +178,8 @@ impl Executor {
         cas: Cas,
         read: impl FnOnce(&Hit<'_, Chain>) -> R,
     ) -> Result<R, FetchMiss> {
-        let how = Fetch { touch: None, vivify: None, ..*how };
+        let leases = if how.leases == Leases::Taken { Leases::Shown } else { how.leases };
+        let how = Fetch { touch: None, vivify: None, leases, ..*how };
         self.fetch(turn, permit.key(), &how, cas, read)
     }
 

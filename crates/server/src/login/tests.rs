@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use kannuki_protocol::{base64, binary::HEADER_BYTES};
 
 use crate::{
-    auth::{Format, argon2id_line},
+    auth::{Format, argon2id_line, scram_line},
     config::LoginConfig,
     simulation::{SimulatedPeer, Simulation},
 };
@@ -167,6 +167,40 @@ fn names_and_passwords_that_are_not_there_look_the_same() {
         assert_eq!(log_in(&server, &mut peer, "app secret"), r"STORED\r\n");
     }
     assert_eq!(server.hashes(), before, "a pool that comes back is not hashed one by one");
+}
+
+/// One wrong log-in of each kind and each way in, the same number of times: the same answer, the
+/// same hashes, and the same end.
+#[test]
+fn unknown_names_and_wrong_passwords_cost_the_same_and_end_in_a_ban() {
+    let hashed = argon2id_line("app", b"secret").unwrap();
+    let scram = scram_line("app", b"secret").unwrap();
+    for (file, hashes_each) in [(hashed.as_str(), 1), (scram.as_str(), 1), ("app:secret", 0)] {
+        let text = |server: &Simulation, peer: &mut SimulatedPeer, name: &str| {
+            log_in(server, peer, &format!("{name} wrong"))
+        };
+        let plain = |server: &Simulation, peer: &mut SimulatedPeer, name: &str| {
+            let token = format!("\0{name}\0wrong");
+            format!("{:?}", ask(server, peer, AUTH, b"PLAIN", token.as_bytes()))
+        };
+        type Try<'t> = &'t dyn Fn(&Simulation, &mut SimulatedPeer, &str) -> String;
+        for attempt in [&text as Try<'_>, &plain] {
+            let ends = ["app", "nobody"].map(|name| {
+                let server = Simulation::with_users(config(), file.as_bytes()).unwrap();
+                let each: Vec<(String, u64)> = (0..3)
+                    .map(|_| {
+                        let (before, mut peer) = (server.hashes(), stranger(&server).unwrap());
+                        let told = attempt(&server, &mut peer, name);
+                        (told, server.hashes() - before)
+                    })
+                    .collect();
+                assert!(each.iter().all(|(_, hashes)| *hashes == hashes_each), "{name}: {each:?}");
+                assert!(stranger(&server).is_none(), "{name} of {file} ends in no ban");
+                each
+            });
+            assert_eq!(ends[0], ends[1], "{file}");
+        }
+    }
 }
 
 #[test]

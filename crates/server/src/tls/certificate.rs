@@ -16,29 +16,38 @@ pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
     Some((seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp())))
 }
 
-/// A certificate whose names cannot all be held against the rules: it cannot be read, or has more
-/// than [`CERTIFICATE_NAMES_MAX`]. A rule that denies a name must not miss it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unnamed;
+/// Why the names of a certificate cannot all be held against the rules. A rule that denies a name
+/// must not miss it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unnamed {
+    /// They are not written as they should be, or in an encoding that is not read.
+    #[error("its names cannot be read")]
+    Unreadable,
+    /// So many names.
+    #[error("it has {0} names, and {CERTIFICATE_NAMES_MAX} are the most")]
+    TooMany(usize),
+}
 
 /// The names in a verified certificate, the common name first; `None` if there is none.
 ///
 /// # Errors
 /// See [`Unnamed`].
 pub(super) fn names(der: &[u8]) -> Result<Option<CertificateNames>, Unnamed> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Unnamed)?;
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Unnamed::Unreadable)?;
     let common = certificate.subject().iter_common_name();
     // A text in an encoding that is not read, or names that cannot be, are not "no name".
-    let common: Vec<&str> =
-        common.map(|name| name.as_str()).collect::<Result<_, _>>().map_err(|_| Unnamed)?;
+    let common: Vec<&str> = common
+        .map(|name| name.as_str())
+        .collect::<Result<_, _>>()
+        .map_err(|_| Unnamed::Unreadable)?;
     let common = common.into_iter().filter_map(|name| named(NameKind::CommonName, name));
-    let alternative = certificate.subject_alternative_name().map_err(|_| Unnamed)?;
+    let alternative = certificate.subject_alternative_name().map_err(|_| Unnamed::Unreadable)?;
     let alternative = alternative.iter().flat_map(|names| &names.value.general_names);
-    let names = common.chain(alternative.filter_map(general)).take(CERTIFICATE_NAMES_MAX + 1);
-    let names: Vec<CertificateName> = names.collect();
+    // A handshake message holds so many bytes and no more, and so do the names in it.
+    let names: Vec<CertificateName> = common.chain(alternative.filter_map(general)).collect();
     match names.len() {
         0 => Ok(None),
-        _ => CertificateNames::new(names).map(Some).map_err(|_| Unnamed),
+        count => CertificateNames::new(names).map(Some).map_err(|_| Unnamed::TooMany(count)),
     }
 }
 
@@ -115,7 +124,7 @@ mod tests {
         let name = rcgen::string::BmpString::try_from("app").unwrap();
         params.distinguished_name.push(DnType::CommonName, rcgen::DnValue::BmpString(name));
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        assert_eq!(names(made.der()), Err(Unnamed));
+        assert_eq!(names(made.der()), Err(Unnamed::Unreadable));
     }
 
     #[test]
@@ -126,8 +135,10 @@ mod tests {
         };
         let most = CERTIFICATE_NAMES_MAX - 1;
         assert_eq!(shown(&made("app", hosts(most))).len(), CERTIFICATE_NAMES_MAX);
-        assert_eq!(names(&made("app", hosts(most + 1))), Err(Unnamed));
-        assert_eq!(names(b"no certificate"), Err(Unnamed));
+        let told = names(&made("app", hosts(most + 1))).unwrap_err();
+        assert_eq!(told, Unnamed::TooMany(CERTIFICATE_NAMES_MAX + 1));
+        assert_eq!(told.to_string(), "it has 129 names, and 128 are the most");
+        assert_eq!(names(b"no certificate"), Err(Unnamed::Unreadable));
     }
 
     fn shown(der: &[u8]) -> Vec<String> {

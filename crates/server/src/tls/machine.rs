@@ -206,12 +206,22 @@ impl TlsMachine {
                 // What was verified and still cannot be read whole cannot be held against rules.
                 let (_, expires) = certificate::validity(leaf).ok_or(TlsFault::Certificate)?;
                 self.expires = expires;
-                certificate::names(leaf).map_err(|_| TlsFault::Certificate)?
+                certificate::names(leaf).map_err(|unnamed| {
+                    tracing::info!(%unnamed, "a client's certificate is not accepted");
+                    TlsFault::Certificate
+                })?
             }
             None => None,
         };
         self.established = true;
         Ok(Opened::Established { names, resumed })
+    }
+
+    /// Whether the client has shown a certificate that was not judged by the endpoints in force.
+    #[must_use]
+    pub(crate) fn lacks_trust(&self, tls: &Tls) -> bool {
+        let changed = self.established && self.judged != tls.in_force();
+        changed && self.inner.peer_certificates().is_some_and(|chain| !chain.is_empty())
     }
 
     /// Judges the client's certificate again if the endpoints in force are others than before.

@@ -5,7 +5,7 @@ use super::{Found, Shard, Starved};
 use crate::blocks::Blocks;
 use crate::chain::Chain;
 use crate::class::class_of;
-use crate::face::{Absent, Fetch, FetchMiss, Hashed, Hit, Lease, Value, Vivify};
+use crate::face::{Absent, Fetch, FetchMiss, Hashed, Hit, Lease, Leases, Value, Vivify};
 use crate::heap::Facts;
 use crate::layout::Marks;
 use crate::location::Place;
@@ -59,11 +59,7 @@ impl<M: Blocks> Shard<M> {
             }
             _ => found,
         };
-        let lease = if how.leases {
-            lease(&found.seen.facts, how.recache_below_secs, now)
-        } else {
-            Lease::default()
-        };
+        let lease = lease(&found.seen.facts, how, now);
         self.mark(&found, how.no_bump, lease.won, key.cas_hidden, now);
         let expiry = found.seen.facts.expiry;
         let last_access = before.last_access.min(now);
@@ -181,12 +177,16 @@ struct Shown {
 }
 
 /// What `mg` may tell this caller: exactly one wins a stale item or an early refill.
-fn lease(facts: &Facts, recache_below_secs: Option<i32>, now: Now) -> Lease {
+fn lease(facts: &Facts, how: &Fetch, now: Now) -> Lease {
+    if how.leases == Leases::Hidden {
+        return Lease::default();
+    }
     let left = facts.expiry.second().map(|second| i64::from(second) - i64::from(now.0));
-    let early = match (recache_below_secs, left) {
+    let early = match (how.recache_below_secs, left) {
         (Some(below), Some(left)) => left < i64::from(below),
         _ => false,
     };
     let Marks { stale, token, .. } = facts.marks;
-    Lease { won: !token && (early || stale), stale, token_sent: token }
+    let won = how.leases == Leases::Taken && !token && (early || stale);
+    Lease { won, stale, token_sent: token }
 }

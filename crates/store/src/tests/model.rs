@@ -9,8 +9,8 @@ use super::{Geometry, StoreConfig, config, value};
 use crate::Store;
 use crate::blocks::Boxed;
 use crate::face::{
-    Absent, Fetch, FetchMiss, Hit, Lease, Looked, Removal, Removed, Step, Stepped, Vivify, Write,
-    WriteMode, Written,
+    Absent, Fetch, FetchMiss, Hit, Lease, Leases, Looked, Removal, Removed, Step, Stepped, Vivify,
+    Write, WriteMode, Written,
 };
 use crate::time::{Expiry, Now};
 
@@ -245,7 +245,11 @@ impl Model {
             no_bump: self.random.one_in(5),
             vivify,
             recache_below_secs: self.random.one_in(4).then_some(30),
-            leases: self.random.one_in(2),
+            leases: match self.random.below(4) {
+                0 => Leases::Hidden,
+                1 => Leases::Shown,
+                _ => Leases::Taken,
+            },
         };
         let mut hashed = self.store.hashed(key);
         if self.random.one_in(2) {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::class::{class_of, item_size};
 use crate::face::{
-    Absent, Fetch, Lease, Removal, Removed, Step, Stepped, StoreConfig, Write, WriteMode, Written,
+    Absent, Fetch, Lease, Leases, Removal, Removed, Step, Stepped, StoreConfig, Write, WriteMode,
+    Written,
 };
 use crate::time::{Expiry, Now};
 
@@ -109,11 +110,11 @@ impl Oracle {
         let before = item.clone();
         item.expiry = how.touch.unwrap_or(item.expiry);
         let mut lease = Lease::default();
-        if how.leases {
+        if how.leases != Leases::Hidden {
             let left = item.expiry.second().map(|second| i64::from(second) - i64::from(now.0));
             let below = how.recache_below_secs.map(i64::from);
             let early = matches!((left, below), (Some(left), Some(below)) if left < below);
-            let won = !item.token && (early || item.stale);
+            let won = how.leases == Leases::Taken && !item.token && (early || item.stale);
             lease = Lease { won, stale: item.stale, token_sent: item.token };
             item.token |= lease.won;
         }

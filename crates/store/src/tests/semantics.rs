@@ -3,8 +3,8 @@
 use super::{config, get, set, tiny, value};
 use crate::Store;
 use crate::face::{
-    Absent, Fetch, FetchMiss, Hit, Removal, Removed, Step, Stepped, Vivify, Write, WriteMode,
-    Written,
+    Absent, Fetch, FetchMiss, Hit, Leases, Removal, Removed, Step, Stepped, Vivify, Write,
+    WriteMode, Written,
 };
 use crate::time::{Expiry, Now};
 
@@ -35,7 +35,7 @@ fn cas(store: &Store, key: &[u8]) -> u64 {
 type Told = (Vec<u8>, Expiry, bool, bool, bool);
 
 fn meta(store: &Store, key: &[u8], how: &Fetch) -> Told {
-    let how = Fetch { leases: true, ..*how };
+    let how = Fetch { leases: Leases::Taken, ..*how };
     let tell = |hit: &Hit<'_, _>| {
         let lease = hit.lease;
         (value(&hit.value), hit.expiry, lease.won, lease.stale, lease.token_sent)
