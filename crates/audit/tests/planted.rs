@@ -246,6 +246,21 @@ fn gaps_beyond_the_bound_are_counted_and_stop_every_claim() {
     assert!(triage.reasons.iter().any(|reason| reason.text == "triage.reason-gaps"));
 }
 
+/// One more name than is read once left no gap: the folder and its parent were counted too.
+#[test]
+fn a_folder_with_more_names_than_are_read_is_said() {
+    let disk = disk();
+    let folder = disk.path().join("tmp/many");
+    fs::create_dir_all(&folder).unwrap();
+    for n in 0..=65_536 {
+        let kind = rustix::fs::FileType::RegularFile;
+        let path = folder.join(n.to_string());
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, 0o600.into(), 0).unwrap();
+    }
+    let (_, triage) = look(disk.path());
+    assert_eq!(check(&triage, "TR-29").grade, Grade::NotRun, "{:?}", check(&triage, "TR-29"));
+}
+
 #[test]
 fn names_that_are_no_text_among_temporary_files_are_told() {
     use std::os::unix::ffi::OsStrExt as _;

@@ -263,7 +263,8 @@ impl Root {
     fn try_names(&self, path: &str) -> io::Result<Vec<Name>> {
         let folder = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, true)?;
         let mut names = Vec::new();
-        for entry in fs::Dir::new(folder)?.take(NAMES_MAX + 2) {
+        // The folder itself and its parent are among them; one more shows that there are more.
+        for entry in fs::Dir::new(folder)?.take(NAMES_MAX + 3) {
             let entry = entry?;
             let kind = match entry.file_type() {
                 FileType::Directory => Kind::Folder,

@@ -70,6 +70,16 @@ pub enum Door {
     Raised,
 }
 
+/// All refused log-ins together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusals {
+    /// How many; one that stands in two places counts once.
+    pub count: u64,
+    /// From how many addresses; beyond a bound they count as one.
+    pub addresses: u64,
+}
+
 /// Refused log-ins from one address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -21,7 +21,7 @@ use crate::facts::{Facts, Gap, Seen};
 pub use files::{
     AuthorizedKey, ChangedFile, FileTrace, LogState, Owner, Place, TextFile, TextKind, Verification,
 };
-pub use logins::{Account, Door, Failures, Login, PasswordState};
+pub use logins::{Account, Door, Failures, Login, PasswordState, Refusals};
 pub use processes::{Connection, Hidden, Module, ProcessTrace, RawSocket};
 pub use surroundings::{Guard, MailQueue, WebRequests, WebSign, WebTrace};
 
@@ -69,6 +69,9 @@ pub struct Traces {
     pub logins: Seen<Vec<Login>>,
     /// Refused log-ins by address, those with most first.
     pub failures: Vec<Failures>,
+    /// All of them, also those that do not stand there one by one.
+    #[serde(default)]
+    pub refusals: Refusals,
     /// Logs and what state they are in.
     pub logs: Vec<LogState>,
     /// Requests in the logs of web servers that tell something.

@@ -29,8 +29,8 @@ pub(super) fn is_later(case: &Case<'_>, modified: i64) -> bool {
 }
 
 fn evidence(account: &Account) -> Evidence {
-    let text = format!("{}:x:{}:{}", account.name, account.uid, account.gid);
-    let text = format!("{text}:{}:{}", account.home, account.shell);
+    let Account { name, uid, gid, home, shell, .. } = account;
+    let text = format!("{name}: uid {uid}, gid {gid}, home {home}, shell {shell}");
     Evidence::file("/etc/passwd", account.line, &text)
 }
 
@@ -45,6 +45,8 @@ pub(super) fn accounts(case: &Case<'_>) -> Found {
         let changed = account.changed_day.map(|day| day.saturating_mul(DAY_S));
         let mut sign = |grade, text| {
             let sign = Sign::new(grade, text, evidence(account)).with("name", name).at(changed);
+            let when = changed.map_or_else(|| "?".to_owned(), super::show::utc);
+            let sign = sign.with("when", when.get(..10).unwrap_or("?"));
             found.signs.push(sign.with("uid", &account.uid.to_string()).supporting());
         };
         if account.uid == 0 && name != "root" {

@@ -119,13 +119,12 @@ pub(super) fn failures(case: &Case<'_>) -> Found {
     if let Err(found) = seen(&case.traces.logins) {
         return found;
     }
-    let all = &case.traces.failures;
-    let mut found = Found::among(all.len());
-    let count: u64 = all.iter().map(|failures| failures.count).sum();
+    let crate::traces::Refusals { count, addresses } = case.traces.refusals;
+    let mut found = Found::among(usize::try_from(addresses).unwrap_or(usize::MAX));
     if count > 0 {
-        let text = format!("{count} from {} addresses", all.len());
+        let text = format!("{count} from {addresses} addresses");
         let sign = Sign::new(Grade::Note, "sign.failures", Evidence::measured(&text));
-        let sign = sign.with("addresses", &all.len().to_string());
+        let sign = sign.with("addresses", &addresses.to_string());
         found.sign(sign.with("count", &count.to_string()));
     }
     found

@@ -43,6 +43,7 @@ fn scan(case: &Case<'_>, kind: TextKind, strange: &str, found: &mut Found) {
         if !told && unowned && !strange.is_empty() && is_later(case, file.modified) {
             let evidence = Evidence::file(&file.path, 0, first_words(&file.text));
             let sign = Sign::new(Grade::Note, strange, evidence).at(Some(file.modified));
+            let sign = sign.with("when", &super::show::utc(file.modified));
             found.sign(sign.with("path", &file.path).supporting());
         }
     }
@@ -110,6 +111,12 @@ pub(super) fn units(case: &Case<'_>) -> Found {
 pub(super) fn hooks(case: &Case<'_>) -> Found {
     let mut found = Found::default();
     scan(case, TextKind::Hook, "sign.hook", &mut found);
+    let ends = [".bashrc", ".profile", ".bash_profile", ".zshrc", ".ssh/rc"];
+    let of_home = |path: &str| ends.iter().any(|end| path.ends_with(end));
+    let gaps = case.traces.gaps.iter().map(|gap| gap.what.as_str());
+    let mut paths: Vec<&str> = gaps.filter(|path| of_home(path)).collect();
+    paths.extend(["/etc/rc", "/etc/init.d", "/etc/profile", "/etc/bash", "/etc/udev", "/etc/apt"]);
+    denied(case, &mut found, &paths);
     found
 }
 

@@ -36,12 +36,14 @@ pub fn text(triage: &Triage, texts: &Texts, columns: usize) -> String {
     for check in triage.checks.iter().filter(|check| check.grade > Grade::NotRun) {
         page.check(check);
     }
-    for check in triage.checks.iter().filter(|check| check.grade == Grade::NotRun) {
+    let blind = |check: &&Checked| check.grade == Grade::NotRun;
+    for check in triage.checks.iter().filter(blind).filter(|check| !check.signs.is_empty()) {
         page.check(check);
     }
     for check in triage.checks.iter().filter(|check| check.grade == Grade::Note) {
         page.check(check);
     }
+    page.blind(triage);
     page.clean(triage);
     page.timeline(triage);
     page.limits(triage);
@@ -207,11 +209,7 @@ impl Page<'_> {
         let title = texts.get(&format!("{}.title", check.id)).to_owned();
         self.out.push('\n');
         self.paragraph("", &format!("[{grade}] {} {title}", check.id));
-        // Of what could not look there is nothing to explain.
-        let empty = check.grade == Grade::NotRun && check.signs.is_empty();
-        if !empty {
-            self.paragraph("    ", &looked(check, texts));
-        }
+        self.paragraph("    ", &looked(check, texts));
         for sign in check.signs.iter().take(SIGNS_SHOWN_MAX) {
             self.paragraph("    * ", &sign_line(sign, texts));
             self.paragraph("        ", &sign.evidence.line());
@@ -228,8 +226,36 @@ impl Page<'_> {
         for part in ["innocent", "next"] {
             let label = texts.get(&format!("triage.label-{part}")).to_owned();
             let words = texts.get(&format!("{}.{part}", check.id)).to_owned();
-            if !empty && words != "-" {
+            if words != "-" {
                 self.paragraph("    ", &format!("{label}: {words}"));
+            }
+        }
+    }
+
+    /// Checks that could not look and saw nothing, each reason once.
+    fn blind(&mut self, triage: &Triage) {
+        let texts = self.texts;
+        let blind = |check: &&Checked| check.grade == Grade::NotRun && check.signs.is_empty();
+        let mut reasons: Vec<(&[String], Vec<&Checked>)> = Vec::new();
+        for check in triage.checks.iter().filter(blind) {
+            match reasons.iter_mut().find(|(why, _)| *why == check.unseen) {
+                Some((_, checks)) => checks.push(check),
+                None => reasons.push((&check.unseen, vec![check])),
+            }
+        }
+        if reasons.is_empty() {
+            return;
+        }
+        self.out.push('\n');
+        self.paragraph("", texts.get("triage.label-blind"));
+        for (why, checks) in reasons {
+            for check in checks {
+                let title = texts.get(&format!("{}.title", check.id)).to_owned();
+                self.paragraph("  ", &format!("{} {title}", check.id));
+            }
+            for unseen in why.iter().take(SIGNS_SHOWN_MAX) {
+                let line = texts.fill("triage.unseen", &[("what", unseen)]);
+                self.paragraph("        - ", &line);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         logins::{self, Said},
         time::Zone,
     },
-    traces::{Account, Door, Failures, LogState, Login},
+    traces::{Account, Door, Failures, LogState, Login, Refusals},
 };
 
 /// Most logs of one kind that are read: a year of weekly rotation.
@@ -55,6 +55,7 @@ const JOURNAL: [&str; 14] = [
 pub(super) struct Logs {
     pub(super) logins: Seen<Vec<Login>>,
     pub(super) failures: Vec<Failures>,
+    pub(super) refusals: Refusals,
     pub(super) states: Vec<LogState>,
 }
 
@@ -238,6 +239,10 @@ impl Reading {
         self.logins.drain(..surplus);
         let mut failures: Vec<Failures> =
             self.failures.into_iter().map(|(from, tallies)| failures(from, &tallies)).collect();
+        let refusals = Refusals {
+            count: failures.iter().map(|failures| failures.count).sum(),
+            addresses: failures.len() as u64,
+        };
         // Those who got in in the end matter whatever the count.
         let came_in: HashSet<&str> = self.logins.iter().map(|login| login.from.as_str()).collect();
         failures.sort_by_key(|f| (!came_in.contains(f.from.as_str()), std::cmp::Reverse(f.count)));
@@ -246,7 +251,7 @@ impl Reading {
             true => Seen::Known(self.logins),
             false => Seen::unseen(Why::Absent, "no log, no journal and no record of log-ins"),
         };
-        Logs { logins, failures, states }
+        Logs { logins, failures, refusals, states }
     }
 }
 

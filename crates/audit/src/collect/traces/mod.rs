@@ -122,6 +122,7 @@ pub fn collect(
         texts,
         logins: logs.logins,
         failures: logs.failures,
+        refusals: logs.refusals,
         logs: logs.states,
         web_requests,
         mail: surroundings::mail(&view),
