@@ -339,6 +339,28 @@ fn an_everyday_host_has_no_suspicious_sign() {
 }
 
 #[test]
+fn programs_that_another_package_moved_aside_are_compared_where_they_are() {
+    let disk = disk();
+    let root = disk.path();
+    // md5 of "hello\n"
+    let sums =
+        "b1946ac92492d2347c6235b4d2611184  bin/ls\nb1946ac92492d2347c6235b4d2611184  bin/cp\n";
+    write(root, "var/lib/dpkg/info/coreutils.md5sums", sums);
+    write(root, "var/lib/dpkg/info/coreutils.list", "/bin/ls\n/bin/cp\n");
+    write(root, "bin/ls", "another package's\n");
+    write(root, "bin/ls.moved", "hello\n");
+    write(root, "bin/cp", "hello\n");
+    assert!(has(&look(root).1, "TR-27", "sign.program-differs"));
+    write(root, "var/lib/dpkg/diversions", "/bin/ls\n/bin/ls.moved\nbetter-ls\n");
+    let (traces, triage) = look(root);
+    assert!(check(&triage, "TR-27").signs.is_empty(), "{:?}", check(&triage, "TR-27"));
+    assert_eq!(traces.verification.known().unwrap().compared, 2);
+    // Its own package moved nothing aside.
+    write(root, "var/lib/dpkg/diversions", "/bin/ls\n/bin/ls.moved\ncoreutils\n");
+    assert!(has(&look(root).1, "TR-27", "sign.program-differs"));
+}
+
+#[test]
 fn the_surroundings_are_looked_at() {
     let disk = disk();
     let root = disk.path();

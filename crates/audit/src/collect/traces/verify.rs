@@ -1,6 +1,7 @@
 //! Compares programs with what their packages brought, with a digest of our own: an intruder's
 //! `dpkg -V` would say what the intruder wants.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 
 use md5::{Digest as _, Md5};
@@ -97,6 +98,7 @@ pub(super) fn collect(view: &View, deadline: Deadline) -> Seen<Verification> {
 
 fn with_dpkg(view: &View, deadline: Deadline) -> Verification {
     let folder = "/var/lib/dpkg/info";
+    let diverted = diversions(view);
     let mut done = Verification { by: "md5sums (dpkg)".to_owned(), ..Verification::default() };
     for name in view.root.names_in(folder) {
         let Some(stem) = name.text.strip_suffix(".md5sums") else { continue };
@@ -120,10 +122,25 @@ fn with_dpkg(view: &View, deadline: Deadline) -> Verification {
                 view.root.gap("programs of packages", &Unseen { why: Why::TimedOut, detail });
                 return done;
             }
-            compare(view, package, &format!("/{path}"), digest, &mut done);
+            // What another package put in its place is not this package's.
+            let path = format!("/{path}");
+            let place = diverted.get(&path).filter(|(_, by)| by != package);
+            let place = place.map_or(path.as_str(), |(to, _)| to);
+            compare(view, package, place, digest, &mut done);
         }
     }
     done
+}
+
+/// Files that packages moved aside: from where, to where, and which package did.
+fn diversions(view: &View) -> HashMap<String, (String, String)> {
+    let text = view.root.text("/var/lib/dpkg/diversions", LIST_BYTES_MAX).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let all = lines.chunks_exact(3).filter_map(|three| match three {
+        [from, to, by] => Some(((*from).to_owned(), ((*to).to_owned(), (*by).to_owned()))),
+        _ => None,
+    });
+    all.collect()
 }
 
 fn compare(view: &View, package: &str, path: &str, digest: &str, done: &mut Verification) {

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use super::watched::{Left, VALUE_BYTES_MAX, Watched};
 use super::{Account, FLAWS_MAX, Origin, PACKAGE, Told, cve, sentence, word};
 use crate::vulnerabilities::{Distribution, DistributionStatus};
 
@@ -65,8 +66,9 @@ pub fn account(
     modified: Option<String>,
     tracker: impl Read,
 ) -> Result<Account, TrackerError> {
-    let mut reader = serde_json::Deserializer::from_reader(tracker);
-    let flaws = OnePackage.deserialize(&mut reader)?;
+    let left = Left::default();
+    let mut reader = serde_json::Deserializer::from_reader(Watched::new(tracker, &left));
+    let flaws = OnePackage { left }.deserialize(&mut reader)?;
     reader.end()?;
     let flaws = flaws.ok_or(TrackerError::NoPackage)?;
     if flaws.len() > FLAWS_MAX {
@@ -124,7 +126,10 @@ impl Release {
 }
 
 /// Keeps one package of the object and skips the others.
-struct OnePackage;
+struct OnePackage {
+    /// Set while the package is kept.
+    left: Left,
+}
 
 impl<'de> DeserializeSeed<'de> for OnePackage {
     type Value = Option<BTreeMap<String, Flaw>>;
@@ -145,7 +150,9 @@ impl<'de> Visitor<'de> for OnePackage {
         let mut found = None;
         while let Some(name) = map.next_key::<String>()? {
             if name == PACKAGE {
+                self.left.set(Some(VALUE_BYTES_MAX));
                 found = Some(map.next_value()?);
+                self.left.set(None);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -211,6 +218,38 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert!(read(&TRACKER[..TRACKER.len() - 2]).is_err(), "cut short");
+    }
+
+    /// What a hostile server can send within the bound on the whole: one endless text, an endless
+    /// list, values in values, other types. Nothing of it is kept, and nothing ends the program.
+    #[test]
+    fn hostile_trackers_are_refused_before_they_fill_the_memory() {
+        let text = "x".repeat(2 << 20);
+        let flaws = |releases: &str| format!("{{\"memcached\":{{\"CVE-2026-1111\":{releases}}}}}");
+        let many: Vec<String> =
+            (0..300_000).map(|n| format!("\"r{n}\":{{\"status\":\"open\"}}")).collect();
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        for (what, tracker) in [
+            ("a name without end", format!("{{\"{text}\":{{}}}}")),
+            ("a text without end", flaws(&format!("{{\"description\":\"{text}\"}}"))),
+            (
+                "escapes without end",
+                flaws(&format!("{{\"description\":\"{}\"}}", "\\\"".repeat(1 << 20))),
+            ),
+            ("a list without end", flaws(&format!("{{\"releases\":{{{}}}}}", many.join(",")))),
+            ("a deep value that is kept", flaws(&deep(100_000))),
+            (
+                "a deep value that is skipped",
+                format!("{{\"a\":{},\"memcached\":{{}}}}", deep(100_000)),
+            ),
+            ("a number for a text", flaws("{\"description\":1}")),
+            ("a text for an object", flaws("\"x\"")),
+            ("nothing", flaws("null")),
+            ("twice the package", "{\"memcached\":{},\"memcached\":[]}".to_owned()),
+        ] {
+            let read = account("u", None, tracker.as_bytes());
+            assert!(matches!(read, Err(TrackerError::Malformed(_))), "{what}: {read:?}");
+        }
     }
 
     #[test]

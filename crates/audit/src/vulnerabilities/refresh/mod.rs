@@ -15,6 +15,7 @@
 mod cvss;
 pub mod debian;
 pub mod osv;
+mod watched;
 
 use std::collections::BTreeMap;
 

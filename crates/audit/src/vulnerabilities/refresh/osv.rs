@@ -426,6 +426,29 @@ mod tests {
     }
 
     #[test]
+    fn hostile_answers_are_refused() {
+        let asked = vec![("Debian:12".to_owned(), String::new())];
+        let deep = format!("{{\"results\":[{}{}]}}", "[".repeat(50_000), "]".repeat(50_000));
+        for bad in
+            ["null", "[]", "{\"results\":{}}", "{\"results\":[{\"vulns\":[{\"id\":1}]}]}", &deep]
+        {
+            assert!(listed(bad.as_bytes(), &asked, &mut Vec::new()).is_err(), "{bad:.80}");
+        }
+        let many: Vec<String> = (0..700).map(|n| format!("{{\"id\":\"A-{n}\"}}")).collect();
+        let many = format!("{{\"results\":[{{\"vulns\":[{}]}}]}}", many.join(","));
+        let listed = listed(many.as_bytes(), &asked, &mut Vec::new());
+        assert!(matches!(listed, Err(OsvError::TooMany)));
+        for bad in [
+            "{\"id\":\"A\",\"affected\":{}}",
+            "{\"id\":\"A\",\"severity\":[1]}",
+            "{\"id\":\"A\",\"affected\":[{\"ranges\":[{\"events\":[{\"fixed\":1}]}]}]}",
+            "{\"id\":[\"A\"]}",
+        ] {
+            assert!(super::record(bad.as_bytes(), "A").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn withdrawn_records_and_other_records_say_nothing() {
         let text = br#"{"id":"A-CVE-2026-1111","modified":"m","withdrawn":"2026-01-01T00:00:00Z",
             "affected":[{"package":{"ecosystem":"Debian:12","name":"memcached"}}]}"#;
