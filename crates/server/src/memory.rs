@@ -17,9 +17,10 @@ const SHORT_OVERHEAD_BYTES: usize = 16;
 /// Blocks in whole pages, from mappings; what is shorter than a page from the ordinary allocator.
 #[derive(Clone, Debug)]
 pub(crate) struct Pages {
-    /// Segments and index, in huge pages: a look-up touches two or three places in gigabytes, and
-    /// the processor forgets the addresses of most small pages.
-    shards: Arena,
+    /// In huge pages, as the index: a look-up touches two or three places in gigabytes, and the
+    /// processor forgets the addresses of most small pages.
+    segments: Arena,
+    index: Arena,
     /// Pieces of large values come and go in odd sizes, which would leave holes in huge pages.
     values: Arena,
 }
@@ -33,10 +34,19 @@ pub(crate) enum Block {
     Short(Box<[u8]>),
 }
 
+/// Of memory from this on, in bytes, the index gets huge pages too: one that is begun and not filled
+/// is a 64th of it at most. Below, the processor's tables of pages are in its caches anyway.
+const HUGE_INDEX_FROM_BYTES: u64 = 128 << 20;
+
 impl Pages {
-    /// Nothing is mapped before it is asked for.
-    pub(crate) fn new() -> Self {
-        Self { shards: Arena::new(true), values: Arena::new(false) }
+    /// For a store with this limit. Nothing is mapped before it is asked for.
+    pub(crate) fn new(memory_bytes: u64) -> Self {
+        let huge_index = memory_bytes >= HUGE_INDEX_FROM_BYTES;
+        Self {
+            segments: Arena::new(true),
+            index: Arena::new(huge_index),
+            values: Arena::new(false),
+        }
     }
 }
 
@@ -51,7 +61,8 @@ impl Blocks for Pages {
             return Some(Block::Short(block.into_boxed_slice()));
         }
         let arena = match purpose {
-            Purpose::Shard => &self.shards,
+            Purpose::Segment => &self.segments,
+            Purpose::Index => &self.index,
             Purpose::Value => &self.values,
         };
         arena.block(bytes).ok().map(Block::Carved)

@@ -212,7 +212,8 @@ mod tests {
             threads: 1,
             seed: [0; 16],
         };
-        let store = Store::new(settings, Pages::new()).unwrap();
+        let pages = Pages::new(settings.memory_bytes);
+        let store = Store::new(settings, pages).unwrap();
         let now = Now(1);
         let how = Write {
             mode: WriteMode::Set,

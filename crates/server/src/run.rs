@@ -337,7 +337,8 @@ fn store(config: &Config) -> Result<Store, StartError> {
         threads: config.threads,
         seed,
     };
-    Store::new(settings, Pages::new()).map_err(system("cannot set the memory up"))
+    let pages = Pages::new(settings.memory_bytes);
+    Store::new(settings, pages).map_err(system("cannot set the memory up"))
 }
 
 fn spawn(

@@ -58,7 +58,7 @@ impl Simulation {
         };
         let instance = Instance::new(Parts {
             clock: Clock::started_at(START_UNIX),
-            executor: Executor::new(Store::new(settings, Pages::new()).ok()?),
+            executor: Executor::new(Store::new(settings, Pages::new(memory_bytes)).ok()?),
             guard: Guard::new(config.policy.clone()),
             authority: None,
             tls: None,

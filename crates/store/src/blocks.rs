@@ -33,8 +33,11 @@ pub trait Blocks: Send + Sync + 'static {
 /// What a block is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A segment or a part of the index: a power of two of bytes, at least 4 KiB, that stays.
-    Shard,
+    /// A segment: always as many bytes, a power of two of at least 4 KiB, and as many in all.
+    Segment,
+    /// A part of the index: the same with fewer bytes. Kept apart from segments, since in the place
+    /// of one it would leave a hole that no other segment fits into.
+    Index,
     /// A piece of a large value: any length, gone with the value.
     Value,
 }

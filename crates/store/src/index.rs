@@ -461,7 +461,7 @@ impl<M: Blocks> Index<M> {
     fn take_chunk(&mut self, pool: &Pool<M>, need: Need) -> Result<u32, CannotGrow> {
         if self.free.is_empty() {
             self.charge(self.slab_cost(pool), pool, need)?;
-            let Some(slab) = pool.block(self.slab_bytes, Purpose::Shard) else {
+            let Some(slab) = pool.block(self.slab_bytes, Purpose::Index) else {
                 if let Some(charge) = self.charges.pop() {
                     pool.unhold(self.shard, charge.bytes());
                 }

@@ -208,7 +208,7 @@ impl<M: Blocks> Pool<M> {
             if !self.budget.take(self.segment_cost, 0) {
                 return None;
             }
-            let Some(block) = self.block(self.segment_bytes, Purpose::Shard) else {
+            let Some(block) = self.block(self.segment_bytes, Purpose::Segment) else {
                 self.budget.give(self.segment_cost);
                 return None;
             };

@@ -481,14 +481,14 @@ impl<M: Blocks> Store<M> {
         let shard = self.shards[number].0.lock().unwrap_or_else(PoisonError::into_inner);
         #[cfg(test)]
         crate::steps::begin();
-        Held { shard, dead: Vec::new() }
+        Held { shard, dead: None }
     }
 }
 
 /// A locked shard. The lock is given back first, then what large items gave up is freed.
 pub(crate) struct Held<'s, M: Blocks> {
     shard: MutexGuard<'s, Shard<M>>,
-    dead: Vec<Large<M::Block>>,
+    dead: Option<Vec<Large<M::Block>>>,
 }
 
 impl<M: Blocks> Deref for Held<'_, M> {

@@ -73,8 +73,10 @@ struct Chunk {
     stale: Pages,
     stale_pages: usize,
     free_pages: usize,
-    /// So many pages in a row were not there, and nothing was given back since.
+    /// So many free pages in a row were not there, and nothing was given back since.
     missed_pages: usize,
+    /// The same of stale ones.
+    missed_stale_pages: usize,
     /// No huge pages any more, since parts of some were given back: holes would be filled.
     plain: bool,
 }
@@ -145,12 +147,16 @@ impl State {
         align: usize,
         arena: &Shared,
     ) -> io::Result<(Span, NonNull<u8>)> {
-        for (number, chunk) in self.chunks.iter_mut().enumerate() {
-            let Some(chunk) = chunk else { continue };
-            if let Some(first) = chunk.find(pages, align) {
-                self.stale_pages -= chunk.claim(first, pages);
-                let span = Span { chunk: number, first, pages };
-                return Ok((span, chunk.address(first, arena)));
+        // What is resident is used first. If any free page did, those that were given back would be
+        // taken, others would grow stale in their stead, and be given back too, without end.
+        for only_stale in [true, false] {
+            for (number, chunk) in self.chunks.iter_mut().enumerate() {
+                let Some(chunk) = chunk else { continue };
+                if let Some(first) = chunk.find(pages, align, only_stale) {
+                    self.stale_pages -= chunk.claim(first, pages);
+                    let span = Span { chunk: number, first, pages };
+                    return Ok((span, chunk.address(first, arena)));
+                }
             }
         }
         let mut chunk = Chunk::new(arena)?;
@@ -199,28 +205,33 @@ impl Chunk {
             stale_pages: 0,
             free_pages: pages,
             missed_pages: usize::MAX,
+            missed_stale_pages: usize::MAX,
             plain: !arena.huge,
         })
     }
 
-    /// The first run of `pages` free pages.
-    fn find(&mut self, pages: usize, align: usize) -> Option<usize> {
-        if pages > self.free_pages || pages >= self.missed_pages {
+    /// The first run of `pages` free pages; of free and stale ones with `only_stale`.
+    fn find(&mut self, pages: usize, align: usize, only_stale: bool) -> Option<usize> {
+        // Pages that differ from `flip` in `bits` are in the way.
+        let (bits, flip, count, missed) = if only_stale {
+            (&self.stale, u64::MAX, self.stale_pages, &mut self.missed_stale_pages)
+        } else {
+            (&self.taken, 0, self.free_pages, &mut self.missed_pages)
+        };
+        if pages > count || pages >= *missed {
             return None;
         }
-        let total = self.taken.0.len() * WORD_PAGES;
+        let total = bits.0.len() * WORD_PAGES;
         let mut at = 0;
-        // Bound: each round goes on behind a taken page, or by a word that is full.
+        // Bound: each round goes on behind a page in the way, or by a word full of them.
         while at + pages <= total {
-            let Some(last) = self.taken.last_set(at, pages) else { return Some(at) };
+            let Some(last) = bits.last(at, pages, flip) else { return Some(at) };
             at = (last + 1).next_multiple_of(align);
-            while at.is_multiple_of(WORD_PAGES)
-                && self.taken.0.get(at / WORD_PAGES) == Some(&u64::MAX)
-            {
+            while at.is_multiple_of(WORD_PAGES) && bits.0.get(at / WORD_PAGES) == Some(&!flip) {
                 at = (at + WORD_PAGES).next_multiple_of(align);
             }
         }
-        self.missed_pages = pages;
+        *missed = pages;
         None
     }
 
@@ -240,6 +251,7 @@ impl Chunk {
         self.stale_pages += pages;
         self.free_pages += pages;
         self.missed_pages = usize::MAX;
+        self.missed_stale_pages = usize::MAX;
     }
 
     fn address(&self, page: usize, arena: &Shared) -> NonNull<u8> {
@@ -285,10 +297,10 @@ impl Pages {
         before
     }
 
-    /// The last set bit of a run.
-    fn last_set(&self, first: usize, pages: usize) -> Option<usize> {
+    /// The last bit of a run that differs from those of `flip`.
+    fn last(&self, first: usize, pages: usize, flip: u64) -> Option<usize> {
         words(first, pages).rev().find_map(|(word, mask)| {
-            let bits = self.0.get(word)? & mask;
+            let bits = (self.0.get(word)? ^ flip) & mask;
             (bits != 0).then(|| word * WORD_PAGES + bits.ilog2() as usize)
         })
     }
@@ -475,6 +487,29 @@ mod tests {
         let second = arena.block(9_000).unwrap();
         assert_eq!(start(&second), place);
         assert_eq!(arena.0.state().stale_pages, 0);
+    }
+
+    /// Holes that were given back were once filled first, wherever they lay, so that as many others
+    /// grew stale: a full cache gave megabytes back every second, and lost its huge pages by it.
+    #[test]
+    fn what_was_given_back_is_left_alone_while_anything_is_stale() {
+        let arena = Arena::new(true);
+        let bytes = 64 << 10;
+        let start = |block: &super::Block| block.as_ref().as_ptr();
+        let mut blocks: std::collections::VecDeque<_> =
+            (0..1000).map(|_| arena.block(bytes).unwrap()).collect();
+        let given_back = STALE_BYTES_MAX / bytes + 1;
+        blocks.drain(..given_back);
+        assert_eq!(arena.0.state().stale_pages, 0, "all of it went to the system");
+        for _ in 0..2000 {
+            let dropped = start(&blocks.pop_front().unwrap());
+            blocks.push_back(arena.block(bytes).unwrap());
+            assert_eq!(blocks.back().map(start), Some(dropped));
+        }
+        // Without any, the holes are used.
+        let chunks_before = chunks(&arena);
+        blocks.extend((0..given_back).map(|_| arena.block(bytes).unwrap()));
+        assert_eq!(chunks(&arena), chunks_before);
     }
 
     #[test]

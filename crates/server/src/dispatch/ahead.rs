@@ -194,7 +194,8 @@ mod tests {
             threads: 1,
             seed: *b"the same, always",
         };
-        Store::new(settings, Pages::new()).unwrap()
+        let pages = Pages::new(settings.memory_bytes);
+        Store::new(settings, pages).unwrap()
     }
 
     /// Some peers, each with so many gets in its pipeline; their bytes, pieces and keys.

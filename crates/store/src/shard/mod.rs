@@ -182,12 +182,18 @@ impl<M: Blocks> Shard<M> {
             Depth::Leaf => self.index.prefetch_leaf(hash, blocks),
             Depth::Bucket => blocks.prefetch(self.index.home(hash)),
             Depth::Record => {
+                let mut any = false;
                 self.index.candidates(hash, |location| {
+                    any = true;
                     let near = self.heap.near(location);
                     blocks.prefetch(near);
                     // A short item lies across two lines as often as not.
                     blocks.prefetch(near.get(LINE_BYTES..).unwrap_or_default());
                 });
+                if !any {
+                    // Whoever stores it asks whether it was here before.
+                    blocks.prefetch(self.ghost.near(hash));
+                }
             }
         }
     }
@@ -299,9 +305,10 @@ impl<M: Blocks> Shard<M> {
         self.dead.push(large);
     }
 
-    /// What is to be freed without the lock.
-    pub(crate) fn take_dead(&mut self) -> Vec<Large<M::Block>> {
-        std::mem::take(&mut self.dead)
+    /// What is to be freed without the lock; `None` nearly always.
+    #[inline]
+    pub(crate) fn take_dead(&mut self) -> Option<Vec<Large<M::Block>>> {
+        (!self.dead.is_empty()).then(|| std::mem::take(&mut self.dead))
     }
 
     /// Gives a segment without live records back.
