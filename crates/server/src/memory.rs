@@ -34,8 +34,8 @@ pub(crate) enum Block {
     Short(Box<[u8]>),
 }
 
-/// Of memory from this on, in bytes, the index gets huge pages too: one that is begun and not filled
-/// is a 64th of it at most. Below, the processor's tables of pages are in its caches anyway.
+/// With memory of so many bytes or more the index gets huge pages too: one that is begun and not
+/// filled is a 64th of it at most. Below, tables of pages are in the processor's caches anyway.
 const HUGE_INDEX_FROM_BYTES: u64 = 128 << 20;
 
 impl Pages {
