@@ -47,6 +47,43 @@ pub struct Machine {
     running: Option<Running>,
 }
 
+/// A program that runs on the machine.
+#[derive(Debug)]
+pub struct Begun(Child);
+
+impl Begun {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
+    /// Ends it as a loss of power would, without a word to it; not what it started.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be waited for.
+    pub fn kill(mut self) {
+        self.signal(rustix::process::Signal::KILL);
+        self.0.wait().expect("a child of ours");
+    }
+
+    /// Sends it a signal; whether it still was there.
+    pub fn signal(&self, signal: rustix::process::Signal) -> bool {
+        // nsenter waits for the one process that it made, which became the program.
+        let program = children(self.0.id()).first().copied();
+        program.is_some_and(|pid| crate::process::signal(pid, signal))
+    }
+
+    /// Waits for its end; its exit code.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be waited for.
+    pub fn code(mut self) -> Option<i32> {
+        self.0.wait().expect("a child of ours").code()
+    }
+}
+
 #[derive(Debug)]
 struct Running {
     container: Child,
@@ -138,6 +175,21 @@ impl Machine {
     ///
     /// When the machine is off.
     pub fn attempt(&self, command: &str) -> Output {
+        self.enter(command).output().expect("nsenter is installed")
+    }
+
+    /// Begins a program on the machine, to be ended with [`Begun::kill`].
+    ///
+    /// # Panics
+    ///
+    /// When the machine is off.
+    pub fn begin(&self, program: &str) -> Begun {
+        let mut enter = self.enter(&format!("exec {program}"));
+        enter.stdout(Stdio::null()).stderr(Stdio::null());
+        Begun(enter.spawn().expect("nsenter is installed"))
+    }
+
+    fn enter(&self, command: &str) -> Command {
         let running = self.running.as_ref().expect("the machine is on");
         let mut enter = Command::new("nsenter");
         // Its root too: where this host is itself a folder, mount points alone lead past it.
@@ -146,7 +198,7 @@ impl Machine {
         enter.args(["/usr/bin/env", "-i", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"]);
         enter.arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         enter.args(["/bin/sh", "-c", command]).stdin(Stdio::null());
-        enter.output().expect("nsenter is installed")
+        enter
     }
 
     /// Runs a shell command on the machine; what it printed.
@@ -212,9 +264,14 @@ fn words(flag: &str, path: &Path) -> String {
     format!("{flag}{}", path.to_str().expect("a path of the target folder is text"))
 }
 
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 fn first_child(pid: u32) -> Option<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    let first = children.split_whitespace().next()?.parse().ok()?;
+    let first = *children(pid).first()?;
     // Before the system's first process takes its place, the container works on its own.
     let name = fs::read_to_string(format!("/proc/{first}/comm")).ok()?;
     (name.trim() == "systemd").then_some(first)

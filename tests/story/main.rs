@@ -1,8 +1,11 @@
 //! The story that this project began with, on a real system: memcached, which an automated build had
 //! brought, floods a stranger; it is found, explained and shut.
 
+mod bad_days;
 mod incident;
 mod intrusion;
+mod killed;
+mod reply;
 mod shut;
 mod verdicts;
 

@@ -27,7 +27,7 @@ pub(super) fn collect(view: &View) -> Host {
                 None => Seen::unseen(Why::Malformed, "/etc/localtime ends before this time"),
             },
         ),
-        init: view.word("/proc/1/comm"),
+        init: init(view),
         maker: maker(view),
         cloud: cloud(view),
         ipv6_disabled: match ipv6 {
@@ -38,6 +38,18 @@ pub(super) fn collect(view: &View) -> Host {
         bind_v6_only: view.word("/proc/sys/net/ipv6/bindv6only").map(|text| text == "1"),
         inside_container: inside_container(view),
         packet_programs: packet_programs(view),
+    }
+}
+
+/// Process 1; of a disk, what its `/sbin/init` leads to.
+fn init(view: &View) -> Seen<String> {
+    let told = view.word("/proc/1/comm");
+    if view.proc {
+        return told;
+    }
+    match view.root.link("/sbin/init") {
+        Seen::Known(target) if target.ends_with("/systemd") => Seen::Known("systemd".to_owned()),
+        _ => told,
     }
 }
 

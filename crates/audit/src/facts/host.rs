@@ -24,7 +24,7 @@ pub struct Host {
     pub time_zone: Seen<String>,
     /// Seconds east of UTC at the time of collection.
     pub utc_offset_s: Seen<i32>,
-    /// What runs as process 1 ("systemd", "init").
+    /// What runs as process 1 ("systemd", "init"), or would: of a disk, systemd alone is known.
     pub init: Seen<String>,
     /// The maker of the (virtual) machine, by DMI: "Amazon EC2", "SAKURA internet Inc.".
     pub maker: Seen<String>,

@@ -144,8 +144,10 @@ impl Page<'_> {
             }
         }
         out.push('\n');
-        self.paragraph(out, "", self.texts.get("close.afterwards"));
-        out.push('\n');
+        if self.root == "/" {
+            self.paragraph(out, "", self.texts.get("close.afterwards"));
+            out.push('\n');
+        }
     }
 
     fn notes(&self, out: &mut String, head: &str, notes: impl Iterator<Item = String>) {

@@ -33,6 +33,7 @@ impl Disk {
     fn new() -> Self {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         fs::write(disk.folder.path().join("secret"), format!("-l 0.0.0.0\n# {SECRET}\n")).unwrap();
+        disk.link("/lib/systemd/systemd", "sbin/init");
         disk.write("etc/hostname", "victim\n");
         disk.write("etc/os-release", "ID=debian\nNAME=Debian\n");
         disk.write("lib/systemd/system/memcached.service", WRAPPER);
@@ -199,6 +200,8 @@ fn commands_for_a_disk_say_which_disk() {
     let last = stops.lines().last().unwrap().trim();
     assert_eq!(last, format!("kannuki close --root {root} --method stop"));
     let filter = disk.page(&disk.plan(Some(Method::Firewall)), Lang::En);
+    let enable = format!("$ systemctl --root={root} enable kannuki-firewall.service");
+    assert!(filter.contains(&enable) && filter.contains("dport 11211 counter drop"), "{filter}");
     assert!(!filter.contains("daemon-reload") && !filter.contains("restart kannuki"), "{filter}");
 }
 

@@ -19,6 +19,9 @@ use kannuki_audit::{
 use super::{telling, waiting::Waiting};
 use crate::{exit, print};
 
+/// Columns of a rescue console; what is told must not be broken there by the terminal.
+const COLUMNS: usize = 80;
+
 /// The command line.
 pub(crate) fn command() -> Command {
     Command::new("close")
@@ -141,7 +144,8 @@ fn escaped(json: &str) -> String {
 
 impl Call<'_> {
     fn page(&self) -> Page<'_> {
-        Page { texts: &self.texts, columns: telling::columns(), root: &self.root_name }
+        let columns = telling::columns().min(COLUMNS);
+        Page { texts: &self.texts, columns, root: &self.root_name }
     }
 
     fn is_json(&self) -> bool {
