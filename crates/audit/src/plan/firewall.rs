@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::target::{Open, Opening};
 use super::{Left, Method, Note, Plan};
-use crate::facts::{Facts, Protocol, Why};
+use crate::facts::{Facts, Protocol, Seen, Why};
 use crate::rules::Case;
 
 /// The rules' file.
@@ -26,7 +26,7 @@ const HEAD: &str =
 pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
     let mut plan = Plan::new(Method::Firewall);
     let mut ports = BTreeSet::new();
-    for open in openings {
+    for open in openings.iter().filter(|open| !is_shut_already(case.facts, open)) {
         match allowed(case.facts, open) {
             Ok(()) => {
                 ports.extend(open.target.ports.iter().copied());
@@ -71,6 +71,19 @@ fn allowed(facts: &Facts, open: &Open<'_>) -> Result<(), Note> {
         return Err(Note::new("close.left-container"));
     }
     Ok(())
+}
+
+/// What does not run yet has no socket whose way through the filter could be judged: then it is our
+/// own table, loaded at boot, that says so.
+fn is_shut_already(facts: &Facts, open: &Open<'_>) -> bool {
+    let is_enabled = |(name, at_boot): &(String, Seen<bool>)| {
+        name == UNIT && at_boot.known().is_some_and(|enabled| *enabled)
+    };
+    let kept = kept_ports(facts);
+    open.process.is_none()
+        && !open.target.ports.is_empty()
+        && open.target.ports.iter().all(|port| kept.contains(port))
+        && facts.firewall.services.iter().any(is_enabled)
 }
 
 fn has_nft(facts: &Facts) -> bool {

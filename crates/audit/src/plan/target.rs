@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Method;
 use crate::facts::{Process, Protocol, SocketState, StartConfig, StartKind};
 use crate::findings::{Finding, Installation, Verdict, catalogue};
-use crate::rules::{Cache, Case, installations, waiting};
+use crate::firewall::Transport;
+use crate::rules::{Cache, Case, Running, installations, waiting};
 
 /// A port of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,7 +63,11 @@ pub(super) fn openings<'f>(case: &Case<'f>, method: Method) -> Vec<Open<'f>> {
         let opens_later = findings.iter().any(|finding| worse_later(finding, method));
         let open = judged.doors.iter().any(|door| is_open(door.verdict, method));
         if (open || opens_later) && case.facts.collection.live {
-            found.push(of_cache(case, &cache, &judged));
+            let mut of_cache = of_cache(case, &cache, &judged);
+            if opens_later {
+                of_cache.expects_next_start();
+            }
+            found.push(of_cache);
         }
     }
     for (start, _) in waiting(case.facts) {
@@ -151,19 +156,8 @@ fn of_start<'f>(case: &Case<'f>, start: &'f StartConfig) -> Open<'f> {
     let version = version.filter(|package| package.name == "memcached").find_map(|package| {
         crate::rules::order(package.kind)?.upstream(&package.version).map(str::to_owned)
     });
-    let words = start.commands.first().map(|command| command.argv().collect::<Vec<_>>());
-    let running = crate::rules::Running::new(words.unwrap_or_default(), version.as_deref());
-    let mut ports: Vec<Opening> = running
-        .listens()
-        .iter()
-        .map(|(_, transport, port)| Opening {
-            protocol: match transport {
-                crate::firewall::Transport::Tcp => Protocol::Tcp,
-                crate::firewall::Transport::Udp => Protocol::Udp,
-            },
-            port: *port,
-        })
-        .collect();
+    let running = next_start(start, version.as_deref());
+    let mut ports = ports_of(&running);
     if matches!(start.kind, StartKind::Container | StartKind::Compose) {
         ports = start.opened_for_it.iter().filter_map(|port| published(port)).collect();
     }
@@ -190,6 +184,23 @@ fn of_start<'f>(case: &Case<'f>, start: &'f StartConfig) -> Open<'f> {
     }
 }
 
+/// What the settings start.
+fn next_start<'s>(start: &'s StartConfig, version: Option<&str>) -> Running {
+    let words = start.commands.first().map(|command| command.argv().collect::<Vec<&'s str>>());
+    Running::new(words.unwrap_or_default(), version)
+}
+
+fn ports_of(running: &Running) -> Vec<Opening> {
+    let opening = |transport: &Transport, port: u16| Opening {
+        protocol: match transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        },
+        port,
+    };
+    running.listens().iter().map(|(_, transport, port)| opening(transport, *port)).collect()
+}
+
 /// `0.0.0.0:11211/tcp`
 fn published(text: &str) -> Option<Opening> {
     let (address, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
@@ -199,6 +210,14 @@ fn published(text: &str) -> Option<Opening> {
 }
 
 impl Open<'_> {
+    /// Takes the ports of the next start too, which may be others than those of now.
+    fn expects_next_start(&mut self) {
+        let Some(start) = self.start.filter(|_| !self.is_contained()) else { return };
+        self.target.ports.extend(ports_of(&next_start(start, self.version.as_deref())));
+        self.target.ports.sort();
+        self.target.ports.dedup();
+    }
+
     /// Whether it lives in a container, whose engine decides about its ports.
     pub(super) fn is_contained(&self) -> bool {
         self.process.is_some_and(|process| process.container.is_some())

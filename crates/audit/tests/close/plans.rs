@@ -1,6 +1,7 @@
 //! The plans for whole hosts.
 
 use kannuki_audit::{
+    apply::Stage,
     facts::{Facts, Seen, StartKind, Starter},
     plan::{Action, Method, Plan, pages::Page, unified},
     texts::{Lang, Texts, width},
@@ -112,6 +113,28 @@ fn an_instance_of_a_template_is_shut_by_its_own_name() {
     let path = format!("/etc/systemd/system/{unit}.d/zz-kannuki-close.conf");
     assert_eq!(plan.files[0].path, path, "{:?}", plan.left);
     assert_eq!(commands(&plan).last().unwrap(), &format!("systemctl restart {unit}"));
+}
+
+/// Stopped, and enabled: the filter is before it at the next start, and that is enough.
+#[test]
+fn what_only_waits_is_filtered_once_and_proved() {
+    let mut facts = facts("ubuntu");
+    facts.sockets = Seen::Known(Vec::new());
+    facts.processes = Seen::Known(Vec::new());
+    facts.starts[0].at_boot =
+        Seen::Known(kannuki_audit::facts::AtBoot::Enabled { by: "a link".to_owned() });
+    let plan = planned(&facts, Some(Method::Firewall));
+    assert!(plan.files[0].after.contains("udp dport 11211"), "{:?}", plan.left);
+    let mut file = facts.starts[0].files[0].clone();
+    file.path.clone_from(&plan.files[0].path);
+    file.text = Seen::Known(plan.files[0].after.clone());
+    facts.firewall.at_boot.push(file);
+    facts.firewall.services.push(("kannuki-firewall.service".to_owned(), Seen::Known(true)));
+    let table = kannuki_audit::vulnerabilities::Table::embedded();
+    let checks = kannuki_audit::plan::verify::checks(&plan, &facts, &table);
+    assert!(checks.iter().all(|check| check.ok), "{checks:?}");
+    let again = planned(&facts, Some(Method::Firewall));
+    assert!(again.is_empty() && again.left.is_empty(), "{:?}", again.forward);
 }
 
 #[test]
@@ -303,6 +326,28 @@ fn the_preview_fits_a_rescue_console_in_both_languages() {
         assert!(shown.contains("+-l 127.0.0.1"), "{shown}");
         assert!(shown.contains("kannuki close --method bind --plan "), "{shown}");
         assert!(!shown.contains("close."), "a text is missing: {shown}");
+    }
+}
+
+#[test]
+fn what_is_done_now_is_told_in_one_line() {
+    let plan = planned(&facts("ubuntu"), Some(Method::Bind));
+    for lang in Lang::ALL {
+        let texts = Texts::of(lang);
+        let page = Page { texts: &texts, columns: 80, root: "/" };
+        let mut lines = vec![page.stage(Stage::Looking { look: 1, looks_max: 10 })];
+        for (at, action) in plan.forward.iter().enumerate() {
+            lines.push(page.stage(Stage::Forth { step: at + 1, plan: &plan, action }));
+            lines.push(page.stage(Stage::Back { plan: &plan, action }));
+        }
+        for line in &lines {
+            assert!(width(line) <= 80 && !line.contains('\n'), "{line}");
+            assert!(!line.contains("close.stage"), "a text is missing: {line}");
+            assert!(lang != Lang::En || line.is_ascii(), "{line}");
+        }
+        assert!(lines[1].starts_with("[1/3] /etc/memcached.conf"), "{lines:?}");
+        let last = "[3/3] $ systemctl restart memcached.service";
+        assert!(lines.iter().any(|line| line == last), "{lines:?}");
     }
 }
 
