@@ -4,11 +4,13 @@
 //! Two peers of one host, told apart by address: 127.0.0.1 is free, 127.0.0.2 has rules.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use kannuki_tests::launch::free_port;
 use kannuki_tests::{Launch, Server, Wire, clock};
-use rustix::process::Signal;
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 
 use super::verbs::{FRAMES, LINES, frame};
@@ -270,6 +272,66 @@ fn a_reload_changes_rules_for_open_connections_and_a_bad_file_nothing() {
     house.reload("");
     let free = clock::until(ANSWER_WAIT, || (answer(&mut open, "get x:1") != DENIED).then_some(()));
     assert!(free.is_some(), "rules that are gone bind nobody");
+}
+
+/// Who asks is not this process but a thread of it that has become somebody else, which only root
+/// can; the kernel tells the server who was there when the connection was made.
+#[test]
+fn uid_and_gid_are_those_of_whoever_connects() {
+    if !kannuki_tests::process::is_root() {
+        return kannuki_tests::missing("UNIX peers of other users", "only root can become another");
+    }
+    let folder = TempDir::new().unwrap();
+    // Both have to fit where both are named, and a later rule is asked where an earlier is silent.
+    let config = settings(
+        folder.path(),
+        "[[rule]]\nuid = 12001\ngid = 12002\nallow = \"all\"\nkeys = \"both:\"\n\
+         [[rule]]\nuid = [12001, 12005]\nallow = [\"read\", \"write\"]\nkeys = \"uid:\"\n\
+         [[rule]]\ngid = 12002\nallow = \"read\"\nkeys = \"gid:\"\n\
+         [[rule]]\nuid = 0\nallow = \"all\"\n\
+         [[rule]]\nanyone = true\ndeny = \"all\"\n",
+    );
+    let launch = Launch::kannuki().on_unix_socket();
+    let server = launch.flags(["-a", "0777", "--config", config.to_str().unwrap()]).start();
+    let path = server.socket_path().unwrap();
+    let mut root = server.connect();
+    for key in ["both:1", "uid:1", "gid:1"] {
+        assert_eq!(root.ask(&format!("set {key} 0 0 1\r\n7\r\n")), "STORED");
+    }
+    for (uid, gid, readable) in [
+        (12001, 12002, "both:1 uid:1 gid:1"),
+        (12001, 12003, "uid:1"),
+        (12004, 12002, "gid:1"),
+        (12005, 12003, "uid:1"),
+        (12004, 12003, ""),
+        // A name of one kind is none of the other.
+        (12002, 12001, ""),
+    ] {
+        let mut peer = connect_as(path, uid, gid);
+        peer.send("get both:1 uid:1 gid:1\r\nmn\r\n");
+        let said = String::from_utf8(peer.until(b"MN\r\n")).unwrap();
+        let keys: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("VALUE ")?.split(' ').next())
+            .collect();
+        assert_eq!(keys.join(" "), readable, "{uid}:{gid}");
+        let writes = peer.ask("set uid:1 0 0 1\r\n7\r\n") == "STORED";
+        assert_eq!(writes, readable.contains("uid:1"), "{uid}:{gid}");
+        assert_eq!(peer.ask("set gid:1 0 0 1\r\n8\r\n"), DENIED, "{uid}:{gid}");
+        assert_eq!(peer.ask("flush_all\r\n"), DENIED, "{uid}:{gid}");
+    }
+    assert_eq!(root.ask("get gid:1\r\n"), "VALUE gid:1 0 1");
+}
+
+/// A connection of another user: credentials are each thread's own.
+fn connect_as(path: &Path, uid: u32, gid: u32) -> Wire {
+    let become_other = || {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        set_thread_res_gid(gid, gid, gid).unwrap();
+        set_thread_res_uid(uid, uid, uid).unwrap();
+        Wire::unix(path).unwrap()
+    };
+    std::thread::scope(|scope| scope.spawn(become_other).join().unwrap())
 }
 
 #[test]

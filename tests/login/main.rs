@@ -7,6 +7,7 @@
 mod against_memcached;
 mod clients;
 mod floods;
+mod proxied;
 mod reload;
 mod secrets;
 mod shut_out;

@@ -256,17 +256,37 @@ fn nothing_is_amplified_on_the_internet() {
     nothing_is_amplified(Place::Public);
 }
 
+/// In the name of every address of every victim, each with a cache that is full again. Once as a
+/// server is by default, which denies such commands to other hosts, and once where rules allow them,
+/// so that they are executed.
 #[test]
 fn what_empties_the_cache_is_not_amplified_either() {
     if !can_lay("the proof against reflection, all commands") {
         return;
     }
     let network = Place::Private.lay();
-    let target = Target::start(Program::Kannuki, &network, &["-A".into()]);
-    let aim = aims(&network)[0];
-    attack(&network, &target, aim, &requests::all(), |request, sent, came| {
-        assert!(came.bytes <= sent, "{}: {sent} bytes in, {} out", request.name, came.bytes);
-    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("kannuki.toml");
+    let rule = "[[rule]]\nanyone = true\nallow = [\"flush\", \"admin\", \"dump\", \"delete\"]\n";
+    std::fs::write(&config, rule).unwrap();
+    let allowing = vec!["--config".to_owned(), config.display().to_string()];
+    for (flags, executes) in [(vec!["-A".to_owned()], false), (allowing, true)] {
+        for aim in aims(&network) {
+            let target = Target::start(Program::Kannuki, &network, &flags);
+            let mut answered = 0;
+            attack(&network, &target, aim, &requests::emptying(), |request, sent, came| {
+                let Request { name, .. } = request;
+                assert!(came.bytes <= sent, "{name}: {sent} bytes in, {} to {aim:?}", came.bytes);
+                answered += u64::from(came.datagrams > 0);
+            });
+            assert!(answered > 0, "some are answered, if only by a refusal: {aim:?}");
+            // Any peer may delete the large item; only a flush takes the other one.
+            assert!(!target.is_still_full(&network), "{flags:?} {aim:?}");
+            let ask = || target.server.connect().ask("mg small\r\n");
+            let left = network.host(SERVER).inside(ask);
+            assert_eq!(left, if executes { "EN" } else { "HD" }, "{flags:?} {aim:?}");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,13 @@ impl Request {
         Self { name, payload, is_framed: true }
     }
 
+    /// Whether it empties or shrinks the cache, or ends the server, if it is executed.
+    fn empties(&self) -> bool {
+        let opcodes = ["binary 08", "binary 18"];
+        opcodes.iter().any(|name| self.name.starts_with(name))
+            || DESTRUCTIVE.iter().any(|text| self.name == shown(text))
+    }
+
     /// The payload, with that request id in its frame if it has one.
     pub(crate) fn with_id(&self, id: u16) -> Vec<u8> {
         let mut payload = self.payload.clone();
@@ -132,11 +139,16 @@ pub(crate) fn all() -> Vec<Request> {
 /// The same, without what would end the measuring.
 pub(crate) fn harmless() -> Vec<Request> {
     let mut requests = all();
-    requests.retain(|request| {
-        let empties = ["binary 08", "binary 18"].iter().any(|name| request.name.starts_with(name));
-        let destroys = DESTRUCTIVE.iter().any(|text| request.name == shown(text));
-        !empties && !destroys
-    });
+    requests.retain(|request| !request.empties());
+    requests
+}
+
+/// Only that, and what could be had before and after it.
+pub(crate) fn emptying() -> Vec<Request> {
+    let dear = ["get big\r\n", "get big big big big big big big big big big\r\n", "stats\r\n"];
+    let mut requests: Vec<Request> = dear.iter().map(|text| framed(text)).collect();
+    requests.extend(all().into_iter().filter(Request::empties));
+    requests.extend(dear.iter().map(|text| framed(text)));
     requests
 }
 
