@@ -8,7 +8,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::decision::{Explanation, Verdict};
-use crate::rules::First;
 use crate::{Action, ActionKind, Denial, Peer, Policy, Reason, Response, RulePosition};
 
 /// Says what is allowed, under one policy. Shared by all doors and threads; a changed policy is a
@@ -124,7 +123,7 @@ impl Guard {
             Verdict::ByKey => {
                 let naming = access.naming.as_deref().unwrap_or_default();
                 // Nearly always; what else there is to say is said below.
-                if matches!(self.policy.rules.first(naming, action, key), First::Allows(_)) {
+                if self.policy.rules.allow(naming, action, key) {
                     return Ok(());
                 }
                 self.policy.by_rules(&access.peer, naming, action, key).denial.map_or(Ok(()), Err)

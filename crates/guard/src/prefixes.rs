@@ -74,14 +74,14 @@ impl KeyPrefixes {
         if word >> (first & 63) & 1 == 0 {
             return false;
         }
+        if self.prefixes.len() <= ONE_BY_ONE_MAX {
+            return self.prefixes.iter().any(|prefix| prefix.begins(key));
+        }
         self.search(key)
     }
 
     #[inline(never)]
     fn search(&self, key: Headed<'_>) -> bool {
-        if self.prefixes.len() <= ONE_BY_ONE_MAX {
-            return self.prefixes.iter().any(|prefix| prefix.begins(key));
-        }
         let after = self.prefixes.partition_point(|prefix| prefix.is_at_or_before(key));
         let last = after.checked_sub(1).and_then(|last| self.prefixes.get(last));
         last.is_some_and(|prefix| prefix.begins(key))

@@ -75,8 +75,28 @@ impl Rules {
         rules.filter(move |(_, rule)| rule.actions.contains(action))
     }
 
-    /// Of the rules that name a peer, the first that decides about this action and key. Asked for
-    /// every key where rules have prefixes.
+    /// Whether of the rules that name a peer the first that decides about this action and key allows
+    /// it: what [`Self::first`] says, without the place. Asked for every key where rules have
+    /// prefixes.
+    #[inline]
+    pub(crate) fn allow(
+        &self,
+        naming: &[RulePosition],
+        action: Action,
+        key: Option<&[u8]>,
+    ) -> bool {
+        let key = key.map(Headed::new);
+        for at in naming {
+            let Some(rule) = self.rules.get(at.index()) else { return false };
+            if rule.actions.contains(action) && rule.decides(key) {
+                return rule.effect == Effect::Allow;
+            }
+        }
+        false
+    }
+
+    /// Of the rules that name a peer, the first that decides about this action and key, and where
+    /// it stands.
     pub(crate) fn first(
         &self,
         naming: &[RulePosition],
@@ -279,8 +299,51 @@ fn is_in<N: Ord>(sorted: &[N], name: &N) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{CertificateNames, Owner};
+
+    /// One of few prefixes, effects and sets of actions, so that rules overlap.
+    fn any_rule() -> impl Strategy<Value = Rule> {
+        let prefixes = prop::sample::subsequence(vec!["", "a:", "ab", "a:b:", "z"], 0..4);
+        (prop::option::of(prefixes), 0..4_usize, any::<bool>()).prop_map(
+            |(keys, actions, allows)| {
+                let prefixes = |keys: Vec<&str>| {
+                    let keys = keys.into_iter().map(|key| key.as_bytes());
+                    Keys::Beginning(KeyPrefixes::new(keys).unwrap())
+                };
+                let sets = [&[Action::Read][..], &[Action::Write], &[Action::Read, Action::Flush]];
+                let actions =
+                    sets.get(actions).map_or(ActionSet::ALL, |set| set.iter().copied().collect());
+                let effect = if allows { Effect::Allow } else { Effect::Deny };
+                Rule {
+                    who: Who::anyone(),
+                    actions,
+                    keys: keys.map_or(Keys::Every, prefixes),
+                    effect,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        /// The quick question and the one that knows the place are one decision.
+        #[test]
+        fn a_rule_allows_where_the_first_that_decides_allows(
+            rules in prop::collection::vec(any_rule(), 0..6),
+            key in prop::sample::select(vec![None, Some(""), Some("a"), Some("a:b:c"), Some("zz")]),
+        ) {
+            let rules = Rules::new(rules).unwrap();
+            let naming = rules.naming(&Peer::tcp("10.0.0.1".parse().unwrap()));
+            let key = key.map(str::as_bytes);
+            for action in Action::ALL {
+                let first = rules.first(&naming, action, key);
+                let allows = rules.allow(&naming, action, key);
+                prop_assert_eq!(allows, matches!(first, First::Allows(_)), "{:?}", first);
+            }
+        }
+    }
 
     #[test]
     fn rules_have_a_bound() {
