@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use kannuki_tests::{Launch, clock};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::version::{TLS12, TLS13};
 
 use super::bed::{Authority, Bed, When, write};
-use super::client::{Client, config};
+use super::client::{Client, config, config_of};
 
 const DEMAND: &str = ",ssl_verify_mode=2";
 
@@ -90,6 +91,36 @@ fn an_authority_that_was_removed_is_removed_for_tickets_too() {
     assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
     assert!(!is_served(&mut Client::open(port, &config)), "neither by ticket nor anew");
     assert!(!is_served(&mut first), "nor on a connection of before");
+}
+
+/// A handshake that began under authorities that are in force no more, when it ends, proves nothing:
+/// not by what it was begun with, and not together with the first command.
+#[test]
+fn a_reload_overtakes_handshakes_that_are_under_way() {
+    let bed = Bed::start(DEMAND);
+    let port = bed.server.port();
+    let mut admin = bed.clear();
+    let app = bed.authority.sign("app", When::Now);
+    let half = |version| {
+        let config = config_of(&bed.authority, Some(&app), &[version]);
+        let mut client = Client::open(port, &config);
+        client.greet();
+        client
+    };
+    for version in [&TLS12, &TLS13] {
+        // The same authorities read again: the handshake goes on.
+        let mut client = half(version);
+        assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
+        assert!(is_served(&mut client), "{version:?}");
+    }
+    let mut halves = [half(&TLS12), half(&TLS13)];
+    write(&bed.path("ca.pem"), &Authority::new("another authority").pem);
+    assert_eq!(admin.ask("refresh_certs\r\n"), "OK");
+    for client in &mut halves {
+        assert!(client.try_ask("set k 0 0 1\r\nv\r\n").is_err());
+    }
+    assert_eq!(admin.ask("get k\r\n"), "END", "nothing of it was executed");
+    assert_eq!(bed.counter("kannuki_refused_tls-certificate"), 2);
 }
 
 #[test]

@@ -64,6 +64,15 @@ impl Client {
         Self::open(bed.server.port(), &config(&bed.authority, None))
     }
 
+    /// Says hello and hears the server's answer, but does not finish the handshake.
+    pub(crate) fn greet(&mut self) {
+        let StreamOwned { conn, sock } = &mut self.stream;
+        conn.write_tls(sock).unwrap();
+        assert!(conn.read_tls(sock).unwrap() > 0);
+        conn.process_new_packets().unwrap();
+        assert!(conn.is_handshaking() || conn.wants_write(), "its own last message is not sent");
+    }
+
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
