@@ -257,8 +257,8 @@ fn nothing_is_amplified_on_the_internet() {
 }
 
 /// In the name of every address of every victim, each with a cache that is full again. Once as a
-/// server is by default, which denies such commands to other hosts, and once where rules allow them,
-/// so that they are executed.
+/// server is by default, which denies such commands to other hosts, and once where rules allow
+/// them, so that they are executed.
 #[test]
 fn what_empties_the_cache_is_not_amplified_either() {
     if !can_lay("the proof against reflection, all commands") {

@@ -93,7 +93,7 @@ fn an_authority_that_was_removed_is_removed_for_tickets_too() {
     assert!(!is_served(&mut first), "nor on a connection of before");
 }
 
-/// A handshake that began under authorities that are in force no more, when it ends, proves nothing:
+/// A handshake that began under authorities that are in force no more when it ends proves nothing:
 /// not by what it was begun with, and not together with the first command.
 #[test]
 fn a_reload_overtakes_handshakes_that_are_under_way() {

@@ -75,8 +75,8 @@ impl Rules {
         rules.filter(move |(_, rule)| rule.actions.contains(action))
     }
 
-    /// Whether of the rules that name a peer the first that decides about this action and key allows
-    /// it: what [`Self::first`] says, without the place. Asked for every key where rules have
+    /// Whether of the rules that name a peer the first that decides about this action and key
+    /// allows it: what [`Self::first`] says, without the place. Asked for every key where rules have
     /// prefixes.
     #[inline]
     pub(crate) fn allow(
