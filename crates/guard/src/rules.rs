@@ -76,8 +76,8 @@ impl Rules {
     }
 
     /// Whether of the rules that name a peer the first that decides about this action and key
-    /// allows it: what [`Self::first`] says, without the place. Asked for every key where rules have
-    /// prefixes.
+    /// allows it: what [`Self::first`] says, without the place. Asked for every key where rules
+    /// have prefixes.
     #[inline]
     pub(crate) fn allow(
         &self,
