@@ -117,6 +117,15 @@ pub(crate) enum Said {
 /// root from 192.0.2.1` is a refusal of whoever calls himself so.
 pub(crate) fn said(line: &str) -> Option<Said> {
     let (program, text) = message(line)?;
+    said_by(program, text)
+}
+
+/// Programs whose messages tell of log-ins.
+pub(crate) const PROGRAMS: [&str; 6] =
+    ["sshd", "sshd-session", "sshd-auth", "dropbear", "sudo", "su"];
+
+/// Reads a message of one of these programs.
+pub(crate) fn said_by(program: &str, text: &str) -> Option<Said> {
     let (text, times) = repeated(text);
     match program {
         "sshd" | "sshd-session" | "sshd-auth" => ssh(text, times),

@@ -10,6 +10,7 @@
 //! | [`ini`] | sections with settings: supervisord |
 //! | [`script`] | command lines in boot scripts and cron tables |
 //! | [`container`] | engines' records, compose files, published ports |
+//! | [`journal`] | files of systemd's journal |
 //! | [`known`] | names of programs that speak memcached's protocol |
 //! | [`dpkg`], [`apk`], [`rpm`], [`pacman`] | package databases and logs |
 //! | [`logins`] | records of log-ins; lines of sshd, sudo and su |
@@ -27,6 +28,7 @@ pub(crate) mod base64;
 pub(crate) mod container;
 pub(crate) mod dpkg;
 pub(crate) mod ini;
+pub(crate) mod journal;
 pub(crate) mod known;
 pub(crate) mod logins;
 pub(crate) mod net_address;

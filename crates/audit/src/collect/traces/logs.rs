@@ -1,6 +1,9 @@
 //! Log-ins: from logs, the journal and the binary records; and the state of the logs themselves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::BufReader,
+};
 
 use flate2::read::MultiGzDecoder;
 
@@ -8,10 +11,11 @@ use super::{View, clock::Deadline, log_lines::lines};
 use crate::{
     collect::{
         host,
-        root::{Part, lossy},
+        root::{Kind, Part, lossy},
     },
     facts::{Seen, Unseen, Why},
     formats::{
+        journal::{self, Listener},
         logins::{self, Said},
         time::Zone,
     },
@@ -33,24 +37,6 @@ const RECORDS_BYTES_MAX: usize = 7000 * logins::RECORDS_BYTES;
 const BURST_S: i64 = 3600;
 /// Words of the lines that may say something.
 const TELLING: [&[u8]; 5] = [b"sshd", b"COMMAND=", b"dropbear", b" su[", b" su: "];
-/// Lines that are asked of the journal.
-const JOURNAL: [&str; 14] = [
-    "journalctl",
-    "--quiet",
-    "--no-pager",
-    "--output=short-iso",
-    "--lines=40000",
-    "-t",
-    "sshd",
-    "-t",
-    "sshd-session",
-    "-t",
-    "sudo",
-    "-t",
-    "su",
-    "--utc",
-];
-
 /// What the logs say.
 pub(super) struct Logs {
     pub(super) logins: Seen<Vec<Login>>,
@@ -77,7 +63,7 @@ pub(super) fn collect(view: &View, accounts: &[Account], deadline: Deadline) -> 
         }
     }
     reading.source = Source::Journal;
-    told |= journal(view, &mut reading);
+    told |= journal(view, deadline, &mut reading, &mut states);
     reading.source = Source::Records;
     for stem in ["wtmp", "btmp"] {
         for name in view.root.names("/var/log").list() {
@@ -193,6 +179,11 @@ impl Reading {
             Some(offset) => Some(clock - i64::from(offset)),
             None => self.zone.as_ref().and_then(|zone| zone.utc(clock)),
         });
+        self.heard(said, at, path);
+    }
+
+    /// What a program said at a time.
+    fn heard(&mut self, said: Said, at: Option<i64>, path: &str) {
         // A line that claims to be of tomorrow has no time.
         let at = at.filter(|at| (0..=self.now + DAY_S).contains(at));
         if let Some(at) = at {
@@ -312,21 +303,75 @@ fn read_log(
     result.is_ok() || states.last().is_some_and(|state| state.span.is_some())
 }
 
-/// The journal of the running host; a journal on a disk is binary and is read by its own program.
-fn journal(view: &View, reading: &mut Reading) -> bool {
-    let folders = ["/var/log/journal", "/run/log/journal"];
-    if folders.iter().all(|folder| view.root.names(folder).list().is_empty()) {
-        return false;
+/// The journal, of the running host or of a disk: its files are read without its program.
+fn journal(
+    view: &View,
+    deadline: Deadline,
+    reading: &mut Reading,
+    states: &mut Vec<LogState>,
+) -> bool {
+    let mut told = false;
+    let mut read = 0;
+    for folder in ["/var/log/journal", "/run/log/journal"] {
+        for machine in view.root.names(folder).list().iter().filter(|n| n.kind == Kind::Folder) {
+            let folder = format!("{folder}/{}", machine.text);
+            for name in view.root.names(&folder).list() {
+                let path = format!("{folder}/{}", name.text);
+                if name.text.contains(".journal") && readable(view, &path, read) {
+                    read += 1;
+                    told |= read_journal(view, &path, deadline, reading, states);
+                }
+            }
+        }
     }
-    match view.run(&JOURNAL) {
-        Seen::Known(text) => {
-            text.lines().for_each(|line| reading.line(line, view.at, "journal"));
-            true
+    told
+}
+
+fn read_journal(
+    view: &View,
+    path: &str,
+    deadline: Deadline,
+    reading: &mut Reading,
+    states: &mut Vec<LogState>,
+) -> bool {
+    let Some(mut state) = state(view, path) else { return false };
+    reading.span = None;
+    let result = view.root.open_file(path).and_then(|(file, _)| {
+        let source = BufReader::with_capacity(1 << 18, file);
+        journal::read(source, &mut Hearing { reading, deadline, path })
+    });
+    state.span = reading.span;
+    states.push(state);
+    if let Err(error) = &result {
+        view.root.gap(path, &crate::collect::root::unseen(path, error));
+    }
+    result.is_ok() || reading.span.is_some()
+}
+
+/// Listens to a journal.
+struct Hearing<'h> {
+    reading: &'h mut Reading,
+    deadline: Deadline,
+    path: &'h str,
+}
+
+impl Listener for Hearing<'_> {
+    fn wants_program(&self, name: &str) -> bool {
+        logins::PROGRAMS.contains(&name)
+    }
+
+    fn wants_message(&self, text: &str) -> bool {
+        logins::PROGRAMS.iter().any(|program| logins::said_by(program, text).is_some())
+    }
+
+    fn say(&mut self, at: i64, program: &str, message: &str) {
+        if let Some(said) = logins::said_by(program, message) {
+            self.reading.heard(said, Some(at), self.path);
         }
-        Seen::Unseen(unseen) => {
-            view.root.gap("journal", &unseen);
-            false
-        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.deadline.left().is_some()
     }
 }
 

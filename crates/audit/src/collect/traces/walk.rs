@@ -1,6 +1,6 @@
 //! Walks below folders: bounded in number, depth and time, never through a link.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use rustix::fs::{FileType, Stat};
 
@@ -13,6 +13,8 @@ use crate::{
 /// Most names that one walk looks at: a host with a dozen web sites. Each walk has its own share,
 /// so that one folder that somebody filled hides no other.
 const NAMES_MAX: usize = 300_000;
+/// Longest time that one walk may take, for the same reason.
+const SHARE_MAX: Duration = Duration::from_secs(15);
 /// After so many names of a folder the clock is asked.
 const LOOK_EVERY: usize = 512;
 /// How deep a walk goes.
@@ -46,16 +48,18 @@ impl<'v> Walk<'v> {
             return;
         }
         let device = own.st_dev;
+        let share = Deadline::after(SHARE_MAX);
         let mut left = NAMES_MAX;
         let mut folders = VecDeque::from([(folder.to_owned(), 0)]);
         while let Some((folder, depth)) = folders.pop_front() {
-            if left == 0 || self.deadline.left().is_none() {
+            let over = || share.left().is_none() || self.deadline.left().is_none();
+            if left == 0 || over() {
                 self.cut.push(folder);
                 return;
             }
             for (number, name) in self.view.root.names_in(&folder).into_iter().enumerate() {
                 left = left.saturating_sub(1);
-                if number % LOOK_EVERY == LOOK_EVERY - 1 && self.deadline.left().is_none() {
+                if number % LOOK_EVERY == LOOK_EVERY - 1 && over() {
                     self.cut.push(folder);
                     return;
                 }
