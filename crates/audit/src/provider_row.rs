@@ -59,17 +59,23 @@ pub struct Row {
 #[non_exhaustive]
 pub enum ReportError {
     /// Longer than [`REPORT_BYTES_MAX`].
-    #[error("{len} bytes of report are more than the {REPORT_BYTES_MAX} that are read")]
-    TooLong {
-        /// Its length.
-        len: usize,
-    },
+    #[error("the report is longer than the {REPORT_BYTES_MAX} bytes that are read")]
+    TooLong,
     /// The head names no `ip` and `port`.
     #[error("line 1: no columns `ip` and `port`; is this a scanner's report with its head?")]
     NoHead,
     /// There is only a head.
     #[error("the report has no rows")]
     NoRows,
+    /// More than [`ROWS_MAX`].
+    #[error("the report has more than {ROWS_MAX} rows; give those of this host's addresses")]
+    TooManyRows,
+    /// A quote is opened and never closed, so nobody can tell where the row ends.
+    #[error("line {line}: a quote is opened and never closed; is the report cut?")]
+    OpenQuote {
+        /// Where it opens.
+        line: u32,
+    },
 }
 
 /// What a row has to do with this host.
@@ -113,23 +119,26 @@ pub enum Match {
 /// When it is too long, has no head, or has no rows.
 pub fn read(bytes: &[u8]) -> Result<Vec<Row>, ReportError> {
     if bytes.len() > REPORT_BYTES_MAX {
-        return Err(ReportError::TooLong { len: bytes.len() });
+        return Err(ReportError::TooLong);
     }
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
-    let mut lines = crate::formats::lines(text).filter(|(_, line)| !line.trim().is_empty());
-    let head = lines.next().map(|(_, line)| fields(line)).unwrap_or_default();
+    let mut records = records(text)?.into_iter();
+    let head = records.next().map(|record| record.fields).unwrap_or_default();
     let head: Vec<String> = head.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
     let has = |name: &str| head.iter().any(|column| column == name);
     if !has("ip") || !has("port") {
         return Err(ReportError::NoHead);
     }
-    let rows: Vec<Row> = lines.take(ROWS_MAX).map(|(line, text)| row(&head, text, line)).collect();
+    if records.len() > ROWS_MAX {
+        return Err(ReportError::TooManyRows);
+    }
+    let rows: Vec<Row> = records.map(|record| row(&head, record)).collect();
     if rows.is_empty() { Err(ReportError::NoRows) } else { Ok(rows) }
 }
 
-fn row(head: &[String], text: &str, line: u32) -> Row {
-    let fields = fields(text);
+fn row(head: &[String], record: Record<'_>) -> Row {
+    let Record { text, line, fields } = record;
     let value = |name: &str| {
         let at = head.iter().position(|column| column == name)?;
         fields.get(at).map(|value| value.trim()).filter(|value| !value.is_empty())
@@ -142,8 +151,8 @@ fn row(head: &[String], text: &str, line: u32) -> Row {
         timestamp,
         ip: value("ip").and_then(|ip| ip.parse().ok()),
         protocol: match value("protocol") {
-            Some("udp") => Some(Protocol::Udp),
-            Some("tcp") => Some(Protocol::Tcp),
+            Some(name) if name.eq_ignore_ascii_case("udp") => Some(Protocol::Udp),
+            Some(name) if name.eq_ignore_ascii_case("tcp") => Some(Protocol::Tcp),
             _ => None,
         },
         port: value("port").and_then(|port| port.parse().ok()),
@@ -161,12 +170,47 @@ fn server_time(text: &str) -> Option<i64> {
     text.parse().ok().or_else(date)
 }
 
-/// Splits a line of CSV; quotes may hold commas, and a doubled quote is one.
-fn fields(line: &str) -> Vec<String> {
+/// A row as it stands, its line, and what stands between its commas.
+#[derive(Default)]
+struct Record<'t> {
+    text: &'t str,
+    line: u32,
+    fields: Vec<String>,
+}
+
+/// Splits CSV: quotes may hold commas and line ends, and a doubled quote is one. Lines end with LF
+/// or CRLF; empty ones are none.
+fn records(text: &str) -> Result<Vec<Record<'_>>, ReportError> {
+    let mut records = Vec::new();
+    let (mut line, mut begun, mut start) = (1_u32, 1, 0);
+    let mut quote: Option<u32> = None;
+    // A line end after the last row, so that every row has one.
+    for (at, c) in text.char_indices().chain([(text.len(), '\n')]) {
+        match c {
+            '"' if quote.take().is_none() => quote = Some(line),
+            '\n' if quote.is_none() => {
+                let row = text.get(start..at).unwrap_or_default().trim_end_matches('\r');
+                if !row.trim().is_empty() {
+                    records.push(Record { text: row, line: begun, fields: fields(row) });
+                }
+                (start, begun) = (at.saturating_add(1), line.saturating_add(1));
+            }
+            _ => {}
+        }
+        line = line.saturating_add(u32::from(c == '\n'));
+    }
+    match quote {
+        Some(line) => Err(ReportError::OpenQuote { line }),
+        None => Ok(records),
+    }
+}
+
+/// Splits a row; its quotes are balanced.
+fn fields(row: &str) -> Vec<String> {
     let mut fields = Vec::new();
     let mut field = String::new();
     let mut quoted = false;
-    let mut chars = line.chars().peekable();
+    let mut chars = row.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
             '"' if quoted && chars.peek() == Some(&'"') => {
@@ -295,9 +339,23 @@ mod tests {
         assert_eq!(read(HEAD.as_bytes()), Err(ReportError::NoRows));
         assert_eq!(read(b""), Err(ReportError::NoHead));
         let long = vec![b'x'; REPORT_BYTES_MAX + 1];
-        assert!(matches!(read(&long), Err(ReportError::TooLong { .. })));
+        assert!(matches!(read(&long), Err(ReportError::TooLong)));
+        let cut = format!("{HEAD}\n\"2018");
+        assert_eq!(read(cut.as_bytes()), Err(ReportError::OpenQuote { line: 2 }));
+        let many = format!("ip,port\n{}", "::,1\n".repeat(ROWS_MAX + 1));
+        assert_eq!(read(many.as_bytes()), Err(ReportError::TooManyRows));
         let short = format!("{HEAD}\n,,,\n");
         assert_eq!(read(short.as_bytes()).unwrap()[0].compare(&facts()), Match::Unknown);
+    }
+
+    #[test]
+    fn quotes_hold_commas_line_ends_and_quotes() {
+        let text = "\"ip\",\"tag\",\"port\"\r\n\r\n\"192.0.2.7\",\"a, \"\"b\"\"\r\nc\",\"11211\"\r\n\
+            192.0.2.8,,11212";
+        let rows = read(text.as_bytes()).unwrap();
+        let seen: Vec<_> = rows.iter().map(|row| (row.line, row.port)).collect();
+        assert_eq!(seen, [(3, Some(11211)), (5, Some(11212))]);
+        assert_eq!(rows[1].text, "192.0.2.8,,11212");
     }
 
     #[test]

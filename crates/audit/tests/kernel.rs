@@ -273,6 +273,8 @@ fn nft_condition(dice: &mut Dice) -> &'static str {
         "fib daddr type local",
         "fib saddr . iif oif missing",
         "ct direction original",
+        "ct direction != original",
+        "ct status dnat",
         "udp sport 1-65535",
         "icmp type echo-request",
     ])
@@ -291,8 +293,19 @@ fn nft_rule(dice: &mut Dice, deep: bool) -> String {
         return dice.one(&vmaps).to_owned();
     }
     let conditions: Vec<&str> = (0..dice.below(3)).map(|_| nft_condition(dice)).collect();
-    let actions =
-        ["accept", "drop", "return", "counter", "jump side", "goto side", "accept", "drop"];
+    let actions = [
+        "accept",
+        "drop",
+        "return",
+        "counter",
+        "reject",
+        "jump side",
+        "goto side",
+        "accept",
+        "drop",
+        "reject with icmpx type port-unreachable",
+    ];
+    // The kernel lets only the hooks of input, forward and output reject.
     let action = dice.one(if deep { &actions[..4] } else { &actions });
     format!("{} {action}", conditions.join(" "))
 }
@@ -303,8 +316,11 @@ fn nft_text(dice: &mut Dice) -> String {
     for table in 0..1 + dice.below(2) {
         let policy = dice.one(&["accept", "drop"]);
         // Neighbours must be found, or nothing arrives for another reason.
-        let mut rules =
-            vec!["icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept".into()];
+        let mut rules = vec![
+            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept".into(),
+            // Only the first packet is asked for: a refusal of the second ends what came about.
+            "tcp flags & (fin|syn|rst|ack) != syn accept".into(),
+        ];
         rules.extend((0..1 + dice.below(5)).map(|_| nft_rule(dice, false)));
         let side: Vec<String> = (0..dice.below(3)).map(|_| nft_rule(dice, true)).collect();
         let raw = dice.one(&["", "", "udp dport 11211 notrack", "tcp dport 11211 notrack"]);
@@ -369,6 +385,7 @@ fn iptables_condition(dice: &mut Dice, v4: bool) -> &'static str {
         "-m conntrack --ctstate RELATED,ESTABLISHED",
         "-m conntrack --ctstate NEW,UNTRACKED",
         "-m state --state NEW",
+        "-m conntrack --ctdir ORIGINAL",
         "-m conntrack --ctstate UNTRACKED,DNAT",
         "-m comment --comment \"x -j DROP (nf_tables)\"",
         "-m addrtype --dst-type LOCAL",
@@ -392,20 +409,20 @@ fn iptables_text(dice: &mut Dice, v4: bool) -> String {
     let policy = dice.one(&["ACCEPT", "DROP"]);
     let mut text = format!(
         "*raw\n:PREROUTING ACCEPT [0:0]\n{raw}COMMIT\n*filter\n:INPUT {policy} [0:0]\n\
-         :side - [0:0]\n"
+         :side - [0:0]\n-A INPUT -p tcp -m tcp ! --syn -j ACCEPT\n"
     );
     if !v4 {
         text += "-A INPUT -p ipv6-icmp -j ACCEPT\n";
     }
     for (chain, count, targets) in [
-        ("INPUT", 1 + dice.below(5), &["ACCEPT", "DROP", "RETURN", "side"][..]),
-        ("side", dice.below(3), &["ACCEPT", "DROP", "RETURN"]),
+        ("INPUT", 1 + dice.below(5), &["ACCEPT", "DROP", "REJECT", "RETURN", "side"][..]),
+        ("side", dice.below(3), &["ACCEPT", "DROP", "REJECT", "RETURN"]),
     ] {
         for _ in 0..count {
             let target = dice.one(targets);
             let go = if target == "side" && dice.below(2) == 0 { "-g" } else { "-j" };
             let condition = iptables_condition(dice, v4);
-            // Only the first packet is asked for: what follows it is not refused on purpose.
+            // What follows the first packet is not dropped on purpose.
             let later = condition.contains("ESTABLISHED") || condition.contains("! --syn");
             let (go, target) = if later { ("-j", "ACCEPT") } else { (go, target) };
             text += &format!("-A {chain} {condition} {go} {target}\n");

@@ -119,20 +119,68 @@ fn long_cut_and_foreign_files_are_told() {
     assert!(matches!(facts.packages.installed, Seen::Known(_)));
 }
 
+/// The head of Shadowserver's `scan_memcached`.
+const HEAD: &str = "timestamp,ip,protocol,port,hostname,tag,version,asn,geo,region,city,naics,sic,\
+    pid,pointer_size,uptime,time,curr_connections,total_connections";
+
 #[test]
-fn a_providers_report_is_matched() {
+fn a_providers_report_is_matched_in_every_form() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.csv");
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../audit/tests/fixtures/centos-7.json");
-    fs::write(&report, "timestamp,ip,protocol,port\n2018-02-27 12:00:00,192.0.2.7,udp,11211\n")
-        .unwrap();
+    // As Shadowserver writes them: quoted, lines ending with CRLF.
+    let row = |ip: &str, port: u16| {
+        format!(
+            "\"2018-02-27 12:00:00\",\"{ip}\",\"udp\",\"{port}\",\"a, \"\"b\"\"\",\"memcached\",\
+             \"1.4.15\",1,JP,,,0,0,700,64,1,1519732800,10,14\r\n"
+        )
+    };
+    let rows = [row("192.0.2.7", 11211), row("192.0.2.7", 11299), row("198.51.100.1", 11211)];
+    fs::write(&report, format!("{HEAD}\r\n{}", rows.concat())).unwrap();
     let words = ["--facts", fixture.to_str().unwrap(), "--from-report", report.to_str().unwrap()];
-    let output = check(&words);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("process 700 listens there"), "{text}");
+    for form in ["text", "json", "jsonl", "sarif", "md", "html"] {
+        let output = check(&[&words[..], &["--format", form]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).replace('\\', "");
+        for id in ["MC-SCAN-001", "MC-SCAN-002", "MC-SCAN-003"] {
+            assert!(text.contains(id), "{form}: {id}\n{text}");
+        }
+        for part in ["udp 192.0.2.7:11211", "udp 192.0.2.7:11299", "udp 198.51.100.1:11211"] {
+            assert!(text.contains(part), "{form}: {part}");
+        }
+    }
+    let output = check(&[&words[..], &["--format", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = json["findings"].as_array().unwrap();
+    let named = |id: &str| findings.iter().find(|finding| finding["id"] == id).unwrap();
+    let evidence = named("MC-SCAN-001")["evidence"].as_array().unwrap();
+    assert!(evidence.iter().any(|e| e["kind"] == "file" && e["line"] == 2), "{evidence:?}");
+    assert!(evidence.iter().any(|e| e["kind"] == "process" && e["pid"] == 700), "{evidence:?}");
+    assert!(evidence.iter().any(|e| e["kind"] == "socket"), "{evidence:?}");
+    let high = findings.iter().filter(|finding| finding["severity"] == "high").count();
+    assert_eq!(json["summary"]["high"], high, "the summary counts them too");
+}
+
+#[test]
+fn a_providers_report_that_cannot_be_read_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.csv");
+    let words = ["--no-talk", "--from-report", report.to_str().unwrap()];
+    let says = |what: &str| {
+        let output = check(&words);
+        assert_eq!(output.status.code(), Some(3), "{what}");
+        assert!(output.stdout.is_empty(), "nothing is told before");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(what), "{text}");
+    };
+    says("cannot read");
     fs::write(&report, "nothing\n").unwrap();
-    let output = check(&words);
-    assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no columns"));
+    says("no columns `ip` and `port`");
+    fs::write(&report, format!("{HEAD}\n")).unwrap();
+    says("has no rows");
+    fs::write(&report, format!("{HEAD}\n2018-02-27,\"192.0.2.7,udp,11211\n")).unwrap();
+    says("line 2: a quote is opened");
+    // A log of 1 GB that was given by mistake.
+    fs::File::create(&report).unwrap().set_len(1 << 30).unwrap();
+    says("longer than the 4194304 bytes");
 }

@@ -105,7 +105,7 @@ pub fn collect(request: &Request) -> Result<Facts, CollectError> {
     let interfaces = addresses::collect(&view, &table);
     let mut sockets = sockets::collect(&view, &table, &interfaces);
     let mut processes = processes::collect(&view, &table, &mut sockets, &host);
-    let starts = starts::collect(&view, &host, processes.list());
+    let (starts, names) = starts::collect(&view, &host, processes.list());
     starts::name_starters(&view, &mut processes, &starts);
     let firewall = firewall::collect(&view, processes.list());
     let packages = packages::collect(&view, processes.list());
@@ -118,6 +118,7 @@ pub fn collect(request: &Request) -> Result<Facts, CollectError> {
         sockets,
         processes,
         starts,
+        names,
         firewall,
         packages,
         references,

@@ -41,6 +41,16 @@ pub struct Host {
     pub packet_programs: Seen<Vec<String>>,
 }
 
+/// A name and what it means now; both can change before it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostName {
+    /// The name.
+    pub name: String,
+    /// Every address that `/etc/hosts` gives it; none if a name server would be asked.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// The system that is installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

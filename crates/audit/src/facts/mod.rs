@@ -28,7 +28,7 @@ mod usage;
 use serde::{Deserialize, Serialize};
 
 pub use firewall::{Firewall, Firewalld, PublishedPort, Publisher, Ruleset, Ufw};
-pub use host::{Address, Host, Interface, OsRelease, Scope};
+pub use host::{Address, Host, HostName, Interface, OsRelease, Scope};
 pub use package::{Package, PackageEvent, PackageKind, Packages};
 pub use process::{Container, Executable, Process, Starter};
 pub use reference::{Reference, ReferenceKind};
@@ -62,6 +62,9 @@ pub struct Facts {
     pub processes: Seen<Vec<Process>>,
     /// What would start a cache at the next boot or could be made to.
     pub starts: Vec<StartConfig>,
+    /// Names on which the starters listen, as the host's own `/etc/hosts` resolves them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<HostName>,
     /// Packet filters, now and at the next boot.
     pub firewall: Firewall,
     /// Packages of interest and how they came.

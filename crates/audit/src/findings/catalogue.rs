@@ -34,6 +34,8 @@ const REFLECTION: &str = "https://cwe.mitre.org/data/definitions/406.html";
 const NO_LOGIN: &str = "https://cwe.mitre.org/data/definitions/306.html";
 const JPCERT_TIP: &str = "https://www.jpcert.or.jp/m/tips/2018/wr180901.html";
 const RELEASE: &str = "https://github.com/memcached/memcached/wiki/ReleaseNotes1642";
+const SHADOWSERVER: &str =
+    "https://www.shadowserver.org/what-we-do/network-reporting/accessible-memcached-report/";
 const DOCKER: &str = "https://docs.docker.com/engine/network/packet-filtering-firewalls/";
 
 findings! {
@@ -51,6 +53,8 @@ findings! {
     BOOT_FORGETS = "MC-BOOT-003", Info, [];
     /// The filter is gone after a reboot.
     FILTER_FORGETS = "MC-BOOT-004", Medium, [];
+    /// Settings that fail, or mean something else tomorrow.
+    START_PROBLEM = "MC-BOOT-005", Low, [];
     /// A known flaw that can be reached.
     FLAW = "MC-CVE-001", High, [];
     /// Flaws of which nobody says whether the package repairs them.
@@ -93,6 +97,12 @@ findings! {
     OTHER_SERVER = "MC-ORIGIN-002", Info, [];
     /// Kannuki itself.
     KANNUKI = "MC-ORIGIN-003", Info, [];
+    /// A provider's report names what still listens here.
+    REPORTED = "MC-SCAN-001", High, [SHADOWSERVER, SAKURA];
+    /// A provider's report names what does not listen here any more.
+    REPORTED_GONE = "MC-SCAN-002", Info, [SHADOWSERVER];
+    /// A provider's report that cannot be matched with this host.
+    REPORTED_ELSEWHERE = "MC-SCAN-003", Info, [SHADOWSERVER];
     /// Something was out of sight.
     OUT_OF_SIGHT = "MC-SEE-001", Info, [];
     /// Nobody uses it.

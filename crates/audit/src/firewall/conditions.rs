@@ -84,10 +84,10 @@ impl View<'_> {
             Condition::To(addresses) => certain(addresses.contains(self.to)),
             Condition::Port(ranges) => certain(in_ranges(self.port, ranges)),
             Condition::SentToPort(ranges) => {
-                let seen = self.tracked.and(self.untracked.not());
-                seen.and(certain(in_ranges(packet.sent_to_port, ranges)))
+                self.followed().and(certain(in_ranges(packet.sent_to_port, ranges)))
             }
             Condition::State(states) => self.state(states),
+            Condition::Tracked => self.followed(),
             Condition::ToHost => certain(self.to == packet.sent_to),
             Condition::Rewritten => self.rewritten,
             Condition::AllOf(parts) => {
@@ -101,6 +101,11 @@ impl View<'_> {
             Condition::Never => Applies::No,
             Condition::Unknown(_) => Applies::Perhaps,
         }
+    }
+
+    /// Whether the kernel follows its conversation: seen by tracking, and not taken out of it.
+    fn followed(&self) -> Applies {
+        self.tracked.and(self.untracked.not())
     }
 
     /// A first packet is new once tracking saw it; before, it counts as invalid.

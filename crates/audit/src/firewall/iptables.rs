@@ -159,6 +159,10 @@ impl<'w> Reader<'w> {
         }
         let values = self.values();
         let Some(condition) = condition(word, &values) else { return Some(()) };
+        // A packet whose conversation is not tracked has a state and nothing else.
+        if word.starts_with("--ct") && word != "--ctstate" {
+            self.tests.push(Test { condition: Condition::Tracked, negated: false });
+        }
         // `--dport ! 22` is an old way to turn the value round.
         let inner = values.first() == Some(&"!");
         self.tests.push(Test { condition, negated: negated != inner });

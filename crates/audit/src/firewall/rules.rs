@@ -122,6 +122,8 @@ pub enum Condition {
     SentToPort(Vec<(u16, u16)>),
     /// A conversation in one of these states, in lower case.
     State(Vec<String>),
+    /// Part of a conversation that the kernel tracks.
+    Tracked,
     /// To an address of this host, not through it.
     ToHost,
     /// Rewritten to another destination.

@@ -455,6 +455,8 @@ fn what_iptables_asks_of_a_first_packet() {
         ("-m conntrack --ctstate NEW", "passes", "dropped"),
         ("-m conntrack --ctstate UNTRACKED", "dropped", "passes"),
         ("-m conntrack --ctstate NEW,UNTRACKED", "passes", "passes"),
+        ("-m conntrack --ctdir ORIGINAL", "passes", "dropped"),
+        ("-m conntrack ! --ctdir REPLY", "passes", "dropped"),
         ("-m conntrack --ctstate NEW,DNAT", "passes", "dropped"),
         ("-m conntrack --ctstate RELATED,ESTABLISHED,DNAT", "dropped", "dropped"),
         ("-p udp -m udp --sport 53", "dropped", "passes"),

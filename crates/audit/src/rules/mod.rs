@@ -23,6 +23,7 @@ mod origin;
 mod others;
 mod published;
 mod remedies;
+pub mod reported;
 mod running;
 mod usage;
 mod wording;
@@ -72,10 +73,7 @@ pub fn judge(facts: &Facts, table: &Table, texts: &Texts) -> Report {
     }
     next_start::judge_waiting(&case, &mut findings);
     others::judge(&case, &mut findings);
-    findings.sort_by(|a, b| {
-        let order = |f: &Finding| (std::cmp::Reverse(f.severity), f.id.clone(), f.subject.clone());
-        order(a).cmp(&order(b))
-    });
+    sort(&mut findings);
     findings.dedup_by_key(|finding| finding.fingerprint());
     findings.truncate(FINDINGS_MAX);
     caches.sort_by_key(|s| std::cmp::Reverse(s.doors.iter().map(|door| door.verdict).max()));
@@ -105,6 +103,14 @@ pub(crate) fn installations<'f>(case: &Case<'f>) -> Vec<(Cache<'f>, Installation
         (cache, service, findings)
     });
     judged.collect()
+}
+
+/// The worst first.
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| {
+        let order = |f: &Finding| (std::cmp::Reverse(f.severity), f.id.clone(), f.subject.clone());
+        order(a).cmp(&order(b))
+    });
 }
 
 fn gaps(facts: &Facts) -> Vec<Gap> {

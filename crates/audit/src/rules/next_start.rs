@@ -1,8 +1,11 @@
 //! What the next start brings: settings that differ from what runs.
 
 use super::{Case, caches::Cache, remedies, running::Running};
-use crate::facts::{AtBoot, Facts, StartCommand, StartConfig, StartKind, Starter};
+use crate::facts::{AtBoot, Facts, HostName, StartCommand, StartConfig, StartKind, Starter};
 use crate::findings::{Confidence, Evidence, Finding, Installation, Verdict, catalogue};
+
+/// Problems of one starter that are quoted; more are counted.
+const PROBLEMS_MAX: usize = 20;
 
 /// Compares a running cache with the settings that would start it again.
 pub(crate) fn judge(
@@ -32,7 +35,7 @@ pub(crate) fn judge(
     let version = cache.version.as_deref();
     let now_local = service.doors.iter().all(|door| door.verdict == Verdict::Local);
     if let Some(command) =
-        start.commands.iter().find(|command| now_local && opens_up(command, version))
+        start.commands.iter().find(|command| now_local && opens_up(case.facts, command, version))
     {
         findings.push(opens(case, start, command, &cache.title()));
     } else if !cache.command().is_empty()
@@ -49,8 +52,13 @@ pub(crate) fn judge(
 }
 
 /// Would this command listen beyond this host?
-fn opens_up(command: &StartCommand, version: Option<&str>) -> bool {
-    Running::new(command.argv(), version).is_local() == Some(false)
+fn opens_up(facts: &Facts, command: &StartCommand, version: Option<&str>) -> bool {
+    let next = Running::new(command.argv(), version);
+    let named = next.names();
+    let means_more = |name: &&HostName| {
+        named.contains(&name.name) && name.addresses.iter().any(|ip| !ip.is_loopback())
+    };
+    next.is_local() == Some(false) || facts.names.iter().any(|name| means_more(&name))
 }
 
 /// Would this command listen and ask for logins as the cache does now?
@@ -71,8 +79,16 @@ fn sorted(running: &Running) -> Vec<String> {
     listens
 }
 
-/// Settings that will start a cache that does not run now.
+/// Settings that will start a cache that does not run now, and what makes a start fail or depends
+/// on something else.
 pub(crate) fn judge_waiting(case: &Case<'_>, findings: &mut Vec<Finding>) {
+    for start in case.facts.starts.iter().filter(|start| !start.problems.is_empty()) {
+        let problems = start.problems.iter().take(PROBLEMS_MAX);
+        let finding = Finding::new(&catalogue::START_PROBLEM, &start.id)
+            .with("count", &start.problems.len().to_string())
+            .seen(problems.map(|problem| Evidence::measured(problem)));
+        findings.push(finding);
+    }
     for (start, command) in waiting(case.facts) {
         findings.push(opens(case, start, command, &start.id));
     }
@@ -90,7 +106,7 @@ pub(crate) fn waiting(facts: &Facts) -> Vec<(&StartConfig, &StartCommand)> {
     let opening = |start: &'_ StartConfig, command: &StartCommand| match start.kind {
         // Inside, every address is the container's own; what is published counts.
         StartKind::Container | StartKind::Compose => publishes(start),
-        _ => is_memcached(command) && opens_up(command, version),
+        _ => is_memcached(command) && opens_up(facts, command, version),
     };
     let waits = |start: &&StartConfig| {
         start.comes_back() == Some(true) && !running.contains(&start.id.as_str())

@@ -113,7 +113,7 @@ impl Running {
     /// Where it listens: address (none for a name), port. Empty `-l` is every address.
     #[must_use]
     pub fn listens(&self) -> Vec<(Option<IpAddr>, Transport, u16)> {
-        let mut elements = self.settings.listens(&listening::LISTEN);
+        let mut elements = self.elements();
         if elements.is_empty() {
             elements.push(ListenElement::host("*"));
         }
@@ -137,6 +137,32 @@ impl Running {
             }
         }
         listens
+    }
+
+    /// What `-l` names. Before 1.4.6 the last one counts alone (P-04).
+    fn elements(&self) -> Vec<ListenElement> {
+        let before = |other: &str| {
+            let version = self.version.as_deref();
+            version.is_some_and(|version| compare_upstream(version, other) == Ordering::Less)
+        };
+        if before("1.4.6") {
+            let last = self.settings.given(&listening::LISTEN).map(|given| &given.value);
+            return if let Some(Value::Listen(list)) = last { list.clone() } else { Vec::new() };
+        }
+        self.settings.listens(&listening::LISTEN)
+    }
+
+    /// The names on which it listens, which are resolved at its start.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        if self.unix_socket().is_some() {
+            return Vec::new();
+        }
+        let is_name = |host: &str| {
+            !matches!(host, "*" | "INADDR_ANY" | "localhost") && host.parse::<IpAddr>().is_err()
+        };
+        let names = self.elements().into_iter().map(|element| element.host);
+        names.filter(|host| is_name(host)).collect()
     }
 
     /// Whether only addresses of this host are listened on; none where a name has to be resolved.
@@ -181,7 +207,7 @@ impl Running {
 
     /// Is every listener of one of these protocols?
     fn only(&self, protocols: &[ListenProtocol]) -> bool {
-        let elements = self.settings.listens(&listening::LISTEN);
+        let elements = self.elements();
         let is = |element: &ListenElement| {
             element.protocol.is_some_and(|protocol| protocols.contains(&protocol))
         };

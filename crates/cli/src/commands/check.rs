@@ -15,7 +15,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kannuki_audit::{
     collect::{self, Request},
     facts::{FACTS_BYTES_MAX, Facts, printable},
-    provider_row::{self, Match, REPORT_BYTES_MAX},
+    findings::Report,
+    provider_row::{self, REPORT_BYTES_MAX, Row},
+    rules::reported,
+    texts::Texts,
 };
 
 use super::{notify, telling};
@@ -90,7 +93,12 @@ pub(super) fn looking() -> [Arg; 7] {
             .long("from-report")
             .value_name("FILE.csv")
             .value_parser(value_parser!(PathBuf))
-            .help("Match the rows of a provider's report (Shadowserver's CSV) with what is seen"),
+            .help("Match the rows of a provider's report (Shadowserver's CSV) with what is seen")
+            .long_help(
+                "Match the rows of a provider's report (Shadowserver's CSV) with what is seen: \
+                 each service of it becomes a finding (MC-SCAN-001 to 003) that names the socket \
+                 and the process, or says that nothing here matches.",
+            ),
     ]
 }
 
@@ -117,9 +125,13 @@ fn notifying() -> Arg {
 
 /// Looks, or reads, and prints.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
-    match facts(args) {
-        Ok(facts) if args.contains_id("notify") => notify::tell(args, &facts),
-        Ok(facts) => telling::tell(args, &facts),
+    // A report that cannot be read is told before the host is looked at.
+    let looked = reported_rows(args).and_then(|rows| Ok((rows, facts(args)?)));
+    match looked {
+        Ok((rows, facts)) if args.contains_id("notify") => {
+            notify::tell(args, &facts, rows.as_ref())
+        }
+        Ok((rows, facts)) => telling::tell(args, &facts, rows.as_ref()),
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));
             exit::INCOMPLETE
@@ -136,7 +148,6 @@ pub(crate) fn facts(args: &ArgMatches) -> Result<Facts, String> {
         let at = facts.collection.at;
         let file = printable(&file.to_string_lossy());
         print::stderr(&format!("note: facts of time {at} were read from {file}\n"));
-        match_report(args, &facts)?;
         return Ok(facts);
     }
     let facts = collect::collect(&request(args)).map_err(|error| error.to_string())?;
@@ -144,7 +155,6 @@ pub(crate) fn facts(args: &ArgMatches) -> Result<Facts, String> {
         save(file, &facts)?;
         print::stderr(&format!("note: saved to {}\n", printable(&file.to_string_lossy())));
     }
-    match_report(args, &facts)?;
     Ok(facts)
 }
 
@@ -162,47 +172,26 @@ fn request(args: &ArgMatches) -> Request {
     }
 }
 
-/// Says of each row of a provider's report what it has to do with this host.
-fn match_report(args: &ArgMatches, facts: &Facts) -> Result<(), String> {
-    // Other commands that look at a host have no such option.
-    let Ok(Some(path)) = args.try_get_one::<PathBuf>("from-report") else { return Ok(()) };
-    let bytes = read_bounded(path, REPORT_BYTES_MAX)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let rows =
-        provider_row::read(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    for row in rows {
-        let place = format!("{}:{}", path.display(), row.line);
-        let ip = row.ip.map_or_else(|| "?".to_owned(), |ip| ip.to_string());
-        let port = row.port.map_or_else(|| "?".to_owned(), |port| port.to_string());
-        let verdict = matched(&row.compare(facts));
-        let line = format!("{place}: {ip} port {port}, {}: {verdict}", row.timestamp);
-        print::stderr(&format!("report: {}\n", printable(&line)));
-    }
-    Ok(())
+/// The rows of a provider's report, with the name of its file.
+pub(super) struct Reported {
+    path: String,
+    rows: Vec<Row>,
 }
 
-fn matched(verdict: &Match) -> String {
-    match verdict {
-        Match::SameProcess { pid } => {
-            format!("this was process {pid}, which still runs (id and start time agree)")
-        }
-        Match::RestartedSince { pid, .. } => {
-            format!("the service was restarted since; process {pid} listens there now")
-        }
-        Match::SamePort { pid: Some(pid) } => {
-            format!("process {pid} listens there; whether it is the same one cannot be told")
-        }
-        Match::SamePort { pid: None } => {
-            "something listens there; see its owner as root".to_owned()
-        }
-        Match::Gone => "nothing listens there now".to_owned(),
-        Match::NotThisHost => "this address is none of this host's; ask who sent it".to_owned(),
-        Match::MaybeMapped { then } => {
-            let then = matched(then);
-            format!("this host has private addresses only; if the address is mapped to it: {then}")
-        }
-        Match::Unknown => "cannot be matched: the row or the facts lack what it takes".to_owned(),
+impl Reported {
+    /// Adds what the rows mean on this host to what was found.
+    pub(super) fn add_to(&self, report: &mut Report, facts: &Facts, texts: &Texts) {
+        reported::add(report, facts, &self.path, &self.rows, texts);
     }
+}
+
+fn reported_rows(args: &ArgMatches) -> Result<Option<Reported>, String> {
+    let Some(path) = args.get_one::<PathBuf>("from-report") else { return Ok(None) };
+    let name = path.display();
+    let bytes = read_bounded(path, REPORT_BYTES_MAX)
+        .map_err(|error| format!("cannot read {name}: {error}"))?;
+    let rows = provider_row::read(&bytes).map_err(|error| format!("{name}: {error}"))?;
+    Ok(Some(Reported { path: name.to_string(), rows }))
 }
 
 pub(super) fn read_bounded(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {

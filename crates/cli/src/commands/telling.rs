@@ -22,7 +22,7 @@ use kannuki_audit::{
     vulnerabilities::Table,
 };
 
-use super::news;
+use super::{check::Reported, news};
 use crate::{exit, print, state};
 
 /// Largest table of flaws that is read; the one that is shipped has 40 KiB.
@@ -85,8 +85,8 @@ pub(super) fn news_file() -> Arg {
 }
 
 /// Judges the facts and tells.
-pub(super) fn tell(args: &ArgMatches, facts: &Facts) -> u8 {
-    match told(args, facts) {
+pub(super) fn tell(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> u8 {
+    match told(args, facts, rows) {
         Ok(code) => code,
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));
@@ -95,10 +95,13 @@ pub(super) fn tell(args: &ArgMatches, facts: &Facts) -> u8 {
     }
 }
 
-fn told(args: &ArgMatches, facts: &Facts) -> Result<u8, String> {
+fn told(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> Result<u8, String> {
     let texts = texts(args);
     let table = table(args)?;
-    let report = rules::judge(facts, &table, &texts);
+    let mut report = rules::judge(facts, &table, &texts);
+    if let Some(rows) = rows {
+        rows.add_to(&mut report, facts, &texts);
+    }
     let changes = match args.get_one::<PathBuf>("baseline") {
         None => None,
         Some(path) => Some(compare(path, &report)?),

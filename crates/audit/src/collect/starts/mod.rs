@@ -4,19 +4,20 @@
 //! stands in it; a starter that names no cache leaves no trace here.
 
 mod containers;
+mod listening;
 mod scripts;
 mod supervisors;
 mod systemd;
 
-use std::{ffi::OsString, net::Ipv6Addr, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::View;
 use crate::{
     facts::{
-        ConfigFile, FileRole, Host, Process, Seen, StartCommand, StartConfig, StartKind, StartWord,
-        Starter,
+        ConfigFile, FileRole, Host, HostName, Process, Seen, StartCommand, StartConfig, StartKind,
+        StartWord, Starter,
     },
-    memcached_options::{Grammar, Source, Value, Word, conf_file, table::listening::LISTEN},
+    memcached_options::{Source, Word, conf_file},
 };
 
 /// Most starters that stand in the facts.
@@ -24,8 +25,12 @@ const STARTS_MAX: usize = 512;
 /// Folder of settings for log rotation.
 const ROTATION: &str = "/etc/logrotate.d";
 
-/// Everything that starts a cache.
-pub(super) fn collect(view: &View, host: &Host, processes: &[Process]) -> Vec<StartConfig> {
+/// Everything that starts a cache, and the names on which they listen.
+pub(super) fn collect(
+    view: &View,
+    host: &Host,
+    processes: &[Process],
+) -> (Vec<StartConfig>, Vec<HostName>) {
     let mut starts = systemd::collect(view, processes);
     scripts::collect(view, &mut starts);
     supervisors::collect(view, &mut starts);
@@ -34,7 +39,7 @@ pub(super) fn collect(view: &View, host: &Host, processes: &[Process]) -> Vec<St
     for start in &mut starts {
         start.files.extend(rotation.iter().cloned());
         if host.ipv6_disabled == Seen::Known(true) {
-            let failing = start.commands.iter().flat_map(needs_ipv6).collect::<Vec<_>>();
+            let failing = start.commands.iter().flat_map(listening::needs_ipv6).collect::<Vec<_>>();
             start.problems.extend(failing);
         }
     }
@@ -44,32 +49,8 @@ pub(super) fn collect(view: &View, host: &Host, processes: &[Process]) -> Vec<St
         view.root.gap("starters", &crate::facts::Unseen { why, detail });
         starts.truncate(STARTS_MAX);
     }
-    starts
-}
-
-/// The addresses of a command line that cannot be bound where IPv6 is off. memcached starts only
-/// if it can bind all of its addresses.
-fn needs_ipv6(command: &StartCommand) -> Vec<String> {
-    let words = command.words.iter().skip(1);
-    let words: Vec<Word> = words
-        .map(|word| {
-            let path = Arc::new(PathBuf::from(&word.path));
-            let line = usize::try_from(word.line).unwrap_or(usize::MAX);
-            Word { text: OsString::from(&word.text), source: Source::line(&path, line) }
-        })
-        .collect();
-    let reading = Grammar::memcached().read(&words);
-    let lists = reading.given.iter().filter(|given| given.spec.is(&LISTEN));
-    let mut found = Vec::new();
-    for given in lists {
-        let Value::Listen(list) = &given.value else { continue };
-        let v6 = list.iter().filter(|element| element.host.parse::<Ipv6Addr>().is_ok());
-        found.extend(v6.map(|element| {
-            let (place, host) = (&given.source, &element.host);
-            format!("{place}: -l {host}: IPv6 is off in this kernel, so the start fails")
-        }));
-    }
-    found
+    let names = listening::names(view, &mut starts);
+    (starts, names)
 }
 
 /// Names the init script of a process that nothing else claims.

@@ -19,6 +19,10 @@ pub(super) fn implied(left: &Value) -> Vec<Test> {
     if let Some(parts) = left.get("concat").or_else(|| left.get("&")).and_then(Value::as_array) {
         found.extend(parts.iter().flat_map(implied));
     }
+    // A packet whose conversation is not tracked has a state (`untracked`) and nothing else.
+    if left.get("ct").is_some_and(|ct| string(ct, "key") != "state") {
+        found.push(Test { condition: Condition::Tracked, negated: false });
+    }
     let condition = match left.get("payload").map(|payload| string(payload, "protocol")) {
         Some("tcp") => Some(of(Transport::Tcp)),
         Some("udp") => Some(of(Transport::Udp)),

@@ -27,7 +27,7 @@ use kannuki_audit::{
 };
 use serde::Deserialize;
 
-use super::telling;
+use super::{check::Reported, telling};
 use crate::{exit, print, state};
 
 /// The settings, where no other file is named.
@@ -54,8 +54,8 @@ impl Default for Settings {
 }
 
 /// Judges and tells what changed.
-pub(super) fn tell(args: &ArgMatches, facts: &Facts) -> u8 {
-    match told(args, facts) {
+pub(super) fn tell(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> u8 {
+    match told(args, facts, rows) {
         Ok(code) => code,
         Err(message) => {
             print::stderr(&format!("error: {}\n", printable(&message)));
@@ -64,14 +64,17 @@ pub(super) fn tell(args: &ArgMatches, facts: &Facts) -> u8 {
     }
 }
 
-fn told(args: &ArgMatches, facts: &Facts) -> Result<u8, String> {
+fn told(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> Result<u8, String> {
     let path =
         args.get_one::<PathBuf>("notify").map_or_else(|| Path::new(SETTINGS), PathBuf::as_path);
     let settings = settings(path)?;
     let level = Severity::named(&settings.level);
     let level = level.ok_or_else(|| bad(path, "level", &settings.level, "low, medium, high"))?;
     let texts = texts(args, path, settings.lang.as_deref())?;
-    let report = rules::judge(facts, &telling::table(args)?, &texts);
+    let mut report = rules::judge(facts, &telling::table(args)?, &texts);
+    if let Some(rows) = rows {
+        rows.add_to(&mut report, facts, &texts);
+    }
     let folder = state::folder().ok_or("no folder to remember in: HOME is not set")?;
     let _lock = lock(&folder)?;
     let place = folder.join(MEMORY);
