@@ -350,8 +350,8 @@ mod tests {
 
     #[test]
     fn quotes_hold_commas_line_ends_and_quotes() {
-        let text = "\"ip\",\"tag\",\"port\"\r\n\r\n\"192.0.2.7\",\"a, \"\"b\"\"\r\nc\",\"11211\"\r\n\
-            192.0.2.8,,11212";
+        let text = "\"ip\",\"tag\",\"port\"\r\n\r\n\
+            \"192.0.2.7\",\"a, \"\"b\"\"\r\nc\",\"11211\"\r\n192.0.2.8,,11212";
         let rows = read(text.as_bytes()).unwrap();
         let seen: Vec<_> = rows.iter().map(|row| (row.line, row.port)).collect();
         assert_eq!(seen, [(3, Some(11211)), (5, Some(11212))]);

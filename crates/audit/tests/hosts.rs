@@ -9,6 +9,8 @@
 mod made;
 #[path = "hosts/parsing_rules.rs"]
 mod parsing_rules;
+#[path = "hosts/starters.rs"]
+mod starters;
 #[path = "hosts/tree.rs"]
 mod tree;
 

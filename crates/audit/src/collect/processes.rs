@@ -69,6 +69,7 @@ pub(super) fn table(view: &View) -> Table {
     let own = ["/proc/self/ns/net", "/proc/1/ns/net"];
     let links = own.iter().filter_map(|path| view.root.link(path).known().cloned());
     table.own = links.filter_map(|link| process::namespace(&link)).next();
+    inside_namespace(view, table.own);
     for name in view.root.names_in("/proc") {
         let Ok(pid) = name.text.parse::<u32>() else { continue };
         let stat = view.root.quiet_text(&format!("/proc/{pid}/stat"), CONFIG_BYTES_MAX);
@@ -90,6 +91,22 @@ pub(super) fn table(view: &View) -> Table {
     }
     table.rows.sort_by_key(|row| row.pid);
     table
+}
+
+/// Says so where this program itself lives in another network namespace than the machine: then
+/// the addresses and filters that it sees are not the machine's.
+fn inside_namespace(view: &View, own: Option<u64>) {
+    let first = view.root.link("/proc/1/ns/net");
+    let first = first.known().and_then(|link| process::namespace(link));
+    let (Some(own), Some(first)) = (own, first) else { return };
+    if own != first {
+        let detail = format!(
+            "this program runs in network namespace {own}, process 1 in {first}: addresses and \
+             filters are those of {own}, sockets elsewhere are named with their namespace; for the \
+             machine itself run `nsenter --target 1 --net kannuki check`"
+        );
+        view.root.gap("network namespace", &Unseen { why: Why::NotAsked, detail });
+    }
 }
 
 /// Whether a process looks like a cache by its names.
@@ -263,6 +280,9 @@ fn executable(view: &View, row: &Row, contained: bool) -> Seen<Executable> {
 const FEATURES: &[&str] =
     &["proxy_config", "ext_path", "MEMCACHED_SASL_PWDB", "enable-ssl", "enable-sasl", "auth-file"];
 
+/// Longest part of a version; "1.4.5_4_gaa7839e" has 16.
+const VERSION_BYTES_MAX: usize = 32;
+
 fn describe(bytes: &[u8], executable: &mut Executable) {
     let contains = |text: &&&str| memmem::find(bytes, text.as_bytes()).is_some();
     executable.features = FEATURES.iter().filter(contains).map(|text| (*text).to_owned()).collect();
@@ -270,13 +290,26 @@ fn describe(bytes: &[u8], executable: &mut Executable) {
     let mut rest = bytes;
     while let Some(at) = memmem::find(rest, b"memcached ") {
         rest = rest.get(at + 10..).unwrap_or_default();
-        let end = rest.iter().position(|b| !b.is_ascii_alphanumeric() && *b != b'.' && *b != b'-');
-        let version = rest.get(..end.unwrap_or(0)).unwrap_or_default();
-        if version.first().is_some_and(u8::is_ascii_digit) && version.contains(&b'.') {
-            executable.version = Some(lossy(version.to_vec()));
+        if let Some(version) = version_at(rest) {
+            executable.version = Some(version);
             return;
         }
     }
+}
+
+/// `1.6.18`, `1.4.5_4_gaa7839e` or `1.6.0-beta1` at the beginning of a program's texts. Compilers
+/// that end no text with a zero put the next one behind it, so what is not of a version ends it.
+fn version_at(bytes: &[u8]) -> Option<String> {
+    let number = |b: &u8| b.is_ascii_digit() || *b == b'.';
+    let end = bytes.iter().position(|b| !number(b))?;
+    let mut end = end.min(VERSION_BYTES_MAX);
+    if matches!(bytes.get(end), Some(b'-' | b'_')) {
+        let more = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(b);
+        end += bytes.get(end..)?.iter().take(VERSION_BYTES_MAX).take_while(|b| more(b)).count();
+    }
+    let version = std::str::from_utf8(bytes.get(..end)?).ok()?.trim_end_matches(['.', '-', '_']);
+    let begins = version.starts_with(|c: char| c.is_ascii_digit());
+    (begins && version.contains('.')).then(|| version.to_owned())
 }
 
 /// The name of a user by the host's own file; name services are not asked.
@@ -339,6 +372,19 @@ mod tests {
         describe(b"x memcached daemon\0memcached 1.6.18\n\0ext_path\0auth-file", &mut executable);
         assert_eq!(executable.version.as_deref(), Some("1.6.18"));
         assert_eq!(executable.features, ["ext_path", "auth-file"]);
+        let mut executable = made();
+        describe(b"memcached 1.6.45Datetime", &mut executable);
+        assert_eq!(executable.version.as_deref(), Some("1.6.45"), "texts without an end");
+        for (text, version) in [
+            (&b"1.4.5_4_gaa7839e\n"[..], Some("1.4.5_4_gaa7839e")),
+            (b"1.6.0-beta1\0", Some("1.6.0-beta1")),
+            (b"1.6.45.Next", Some("1.6.45")),
+            (b"1.6.45-Error", Some("1.6.45")),
+            (b"1 item", None),
+            (b".5 ", None),
+        ] {
+            assert_eq!(version_at(text).as_deref(), version);
+        }
         let mut executable = made();
         describe(b"memcached 1", &mut executable);
         assert_eq!((executable.version, executable.features.len()), (None, 0));

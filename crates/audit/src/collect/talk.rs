@@ -246,7 +246,9 @@ pub(super) fn recognise(answer: &[u8]) -> Option<Server> {
         ("tarantool", "tarantool"),
     ] {
         if lower.contains(word) {
-            return made(name, Some(version), "says so in its version");
+            // `yrmcds version 1.1.9`: the number alone, where there is one.
+            let number = version.split(' ').find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+            return made(name, number.or(Some(version)), "says so in its version");
         }
     }
     // Whether it is memcached itself or Kannuki, which gives memcached's version, `stats` tells.
@@ -267,6 +269,8 @@ mod tests {
         assert_eq!(name(b"VERSION 1.6.18\r\n").as_deref(), Some("memcached"));
         assert_eq!(recognise(b"VERSION 1.6.18\r\n").unwrap().version.as_deref(), Some("1.6.18"));
         assert_eq!(name(b"VERSION yrmcds version 1.1.13\r\n").as_deref(), Some("yrmcds"));
+        let yrmcds = recognise(b"VERSION yrmcds version 1.1.13\r\n").unwrap();
+        assert_eq!(yrmcds.version.as_deref(), Some("1.1.13"));
         assert_eq!(name(b"VERSION nutcracker 0.5\r\n").as_deref(), Some("nutcracker"));
         assert_eq!(name(b"VERSION df-1.0\r\n").as_deref(), Some("dragonfly"));
         assert_eq!(name(b"VERSION x\r\n").as_deref(), Some("unknown"));

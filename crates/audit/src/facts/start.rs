@@ -9,7 +9,8 @@ use super::Seen;
 #[serde(deny_unknown_fields)]
 pub struct StartConfig {
     /// Stable name: "systemd:memcached.service", "sysv:memcached", "openrc:memcached.blog",
-    /// "supervisord:cache", "cron:/etc/crontab:7", "docker:0123456789ab", "compose:FILE#service".
+    /// "supervisord:cache", "cron:/etc/crontab:7", "docker:0123456789ab",
+    /// "quadlet:FILE", "systemd-user:NAME:cache.service", "compose:FILE#service".
     pub id: String,
     /// Who would start it.
     pub kind: StartKind,
@@ -33,6 +34,8 @@ pub struct StartConfig {
 pub enum StartKind {
     /// A systemd service.
     Systemd,
+    /// A systemd service of one user, or of every user.
+    SystemdUser,
     /// A systemd socket: the port is open while no process runs.
     SystemdSocket,
     /// An init script with links in `rc?.d`.

@@ -114,6 +114,9 @@ pub struct Door {
     pub verdict: Verdict,
     /// Why, in a word of the catalogue of texts.
     pub reason: String,
+    /// The network namespace that it lives in, if that is not the one that was looked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<u64>,
     /// How many times a question is multiplied by the answer, if measured.
     pub factor: Option<f64>,
 }

@@ -244,6 +244,12 @@ impl Composed {
 }
 
 /// `11211:11211`, `127.0.0.1:11211:11211/udp`, `[::1]:11211:11211`.
+/// A port as `-p` and `PublishPort=` write it; a lone one is published at a port of the engine's
+/// choice and not read.
+pub(crate) fn published(text: &str) -> Option<Binding> {
+    binding(text)
+}
+
 fn binding(text: &str) -> Option<Binding> {
     let (text, protocol) = match text.split_once('/') {
         Some((text, "udp")) => (text, Protocol::Udp),

@@ -13,7 +13,34 @@ const WORDS: &[&str] = &["memcache", "11211", "kannuki", "pylibmc", "dalli"];
 /// The lines of a file that name a cache.
 pub(crate) fn read(text: &str, path: &str, kind: ReferenceKind) -> Vec<Reference> {
     let read = |(line, text): (u32, &str)| reference(text, path, line, kind);
-    super::lines(text).filter_map(read).take(LINES_MAX).collect()
+    let mut found: Vec<Reference> = super::lines(text).filter_map(read).take(LINES_MAX).collect();
+    if kind == ReferenceKind::DotEnv && chooses_another(text) {
+        // The frameworks' own example names a server that nothing asks.
+        found.iter_mut().for_each(|reference| reference.uses = false);
+    }
+    found
+}
+
+/// Whether an `.env` chooses where to cache and to keep sessions, and chooses no memcached.
+fn chooses_another(text: &str) -> bool {
+    let chosen = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        let keys = ["CACHE_DRIVER", "CACHE_STORE", "SESSION_DRIVER", "SESSION_STORE"];
+        keys.contains(&key.trim()).then(|| value.to_ascii_lowercase())
+    };
+    let mut chosen = super::lines(text).filter_map(|(_, line)| chosen(line)).peekable();
+    chosen.peek().is_some() && !chosen.any(|value| value.contains("memcache"))
+}
+
+/// Settings of the extensions themselves (`memcached.serializer`, `memcache.hash_strategy`): they
+/// say how to talk if somebody talks.
+fn only_tunes(lower: &str, kind: ReferenceKind) -> bool {
+    let key = lower.split('=').next().unwrap_or_default().trim();
+    let value = lower.split_once('=').map_or("", |(_, value)| value);
+    let names_server = value.contains("11211") || value.contains("://");
+    kind == ReferenceKind::Php
+        && (key.starts_with("memcached.") || key.starts_with("memcache."))
+        && !names_server
 }
 
 fn reference(text: &str, path: &str, line: u32, kind: ReferenceKind) -> Option<Reference> {
@@ -34,8 +61,8 @@ fn reference(text: &str, path: &str, line: u32, kind: ReferenceKind) -> Option<R
         line,
         text: cut(&without_secrets(text), LINE_BYTES_MAX),
         kind,
-        uses: !only_loads,
-        sessions: sessions && !only_loads,
+        uses: !only_loads && !only_tunes(&lower, kind),
+        sessions: sessions && !only_loads && !only_tunes(&lower, kind),
     })
 }
 
@@ -91,6 +118,23 @@ mod tests {
         let all = read(text, "/etc/php.ini", ReferenceKind::Php);
         let seen: Vec<_> = all.iter().map(|r| (r.line, r.uses, r.sessions)).collect();
         assert_eq!(seen, [(2, false, false), (3, true, true), (4, true, true)]);
+    }
+
+    #[test]
+    fn settings_of_an_extension_and_of_another_choice_use_nothing() {
+        let uses = |text: &str, kind| {
+            read(text, "x", kind).iter().map(|r| (r.uses, r.sessions)).collect::<Vec<_>>()
+        };
+        let ini = "memcached.serializer = php\nmemcached.sess_lock_retries = 5\n\
+            memcache.session_save_path = tcp://127.0.0.1:11211\nsession.save_handler=memcached\n";
+        let expected = [(false, false), (false, false), (true, true), (true, true)];
+        assert_eq!(uses(ini, ReferenceKind::Php), expected);
+        let env = "CACHE_DRIVER=file\nSESSION_DRIVER=file\nMEMCACHED_HOST=127.0.0.1\n";
+        assert_eq!(uses(env, ReferenceKind::DotEnv), [(false, false)]);
+        let env = "CACHE_DRIVER=memcached\nMEMCACHED_HOST=127.0.0.1\n";
+        assert_eq!(uses(env, ReferenceKind::DotEnv), [(true, false), (true, false)]);
+        let env = "MEMCACHED_HOST=127.0.0.1\n";
+        assert_eq!(uses(env, ReferenceKind::DotEnv), [(true, false)], "nothing else is chosen");
     }
 
     #[test]

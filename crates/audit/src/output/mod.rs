@@ -148,6 +148,9 @@ impl Page<'_> {
     /// `tcp 0.0.0.0:11211`, and by which way.
     fn door(&self, door: &Door) -> String {
         let mut words = format!("{} {}", door.transport, door.bound);
+        if let Some(namespace) = door.namespace {
+            words += &format!(" ({} {namespace})", self.get("label.namespace"));
+        }
         if !door.address.is_empty() && door.verdict > Verdict::Local {
             words += &format!(" <- {} ({})", door.address, door.interface);
         }

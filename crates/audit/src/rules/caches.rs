@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::running::Running;
 use crate::facts::{
-    Facts, Package, PackageKind, Process, Socket, SocketState, StartConfig, Starter, Usage,
+    Facts, Package, PackageKind, Process, Socket, SocketState, StartConfig, StartKind, Starter,
+    Usage,
 };
 use crate::firewall::Transport;
 use crate::versions::VersionOrder;
@@ -209,7 +210,14 @@ fn running(
 /// The settings that started this process.
 fn start_of<'f>(facts: &'f Facts, process: &Process) -> Option<&'f StartConfig> {
     let id = match &process.starter {
-        Starter::Systemd { unit, .. } => format!("systemd:{unit}"),
+        Starter::Systemd { unit, user: None } => format!("systemd:{unit}"),
+        Starter::Systemd { unit, user: Some(_) } => {
+            let of_user = |start: &&StartConfig| {
+                start.kind == StartKind::SystemdUser
+                    && start.id.rsplit(':').next() == Some(unit.as_str())
+            };
+            return facts.starts.iter().find(of_user);
+        }
         Starter::SysV { script } => format!("sysv:{}", script.rsplit('/').next()?),
         Starter::OpenRc { service } => format!("openrc:{service}"),
         Starter::Container => {

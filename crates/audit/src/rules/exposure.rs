@@ -22,7 +22,8 @@ pub(crate) fn service(
 ) -> Installation {
     let mut doors = Vec::new();
     for socket in &cache.sockets {
-        let of_socket = doors_of(case, cache, socket);
+        let mut of_socket = doors_of(case, cache, socket);
+        of_socket.iter_mut().for_each(|door| door.namespace = socket.net_namespace);
         report(case, cache, socket, &of_socket, findings);
         doors.extend(of_socket);
     }
@@ -79,7 +80,10 @@ pub(crate) fn evidence(socket: &Socket) -> Evidence {
 
 fn bound_text(socket: &Socket) -> String {
     match (caches::transport(socket), socket.local) {
-        (Some(transport), Some(local)) => format!("{} {local}", transport.name()),
+        (Some(transport), Some(local)) => match socket.net_namespace {
+            Some(n) => format!("{} {local} (network namespace {n})", transport.name()),
+            None => format!("{} {local}", transport.name()),
+        },
         _ => format!("unix {}", quoted(socket.path.as_deref().unwrap_or("?"))),
     }
 }
@@ -157,6 +161,7 @@ pub(crate) fn shut(socket: &Socket, address: &str, reason: &str) -> Door {
         filter: String::new(),
         verdict: Verdict::Local,
         reason: reason.to_owned(),
+        namespace: None,
         factor: None,
     }
 }
@@ -193,6 +198,7 @@ pub(crate) fn door(facts: &Facts, packet: &Packet, interface: &Interface, scope:
         filter: if filter.is_empty() { quoted(&unseen.unwrap_or_default()) } else { filter },
         verdict,
         reason: reason.to_owned(),
+        namespace: None,
         factor: None,
     }
 }

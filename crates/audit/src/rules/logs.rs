@@ -52,7 +52,7 @@ fn drop_in(unit: &str) -> RemedyFile {
     // A unit's name cannot hold a slash; one that does is not written to.
     let unit = unit.replace('/', "-");
     RemedyFile {
-        path: format!("/etc/systemd/system/{unit}.d/50-kannuki-log.conf"),
+        path: format!("/etc/systemd/system/{unit}.d/zz-kannuki-log.conf"),
         text: format!("[Service]\nStandardOutput=append:{LOG}\nStandardError=append:{LOG}\n"),
     }
 }

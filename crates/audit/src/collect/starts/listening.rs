@@ -115,6 +115,6 @@ mod tests {
         let expected: Vec<IpAddr> =
             ["192.0.2.9", "2001:db8::9"].iter().map(|ip| ip.parse().unwrap()).collect();
         assert_eq!(look_up(hosts, "cache.example"), expected);
-        assert_eq!(look_up(hosts, "old"), [IpAddr::from([0; 4]); 0]);
+        assert!(look_up(hosts, "old").is_empty());
     }
 }

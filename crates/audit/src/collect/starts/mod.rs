@@ -5,9 +5,11 @@
 
 mod containers;
 mod listening;
+mod podman;
 mod scripts;
 mod supervisors;
 mod systemd;
+mod users;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -32,9 +34,11 @@ pub(super) fn collect(
     processes: &[Process],
 ) -> (Vec<StartConfig>, Vec<HostName>) {
     let mut starts = systemd::collect(view, processes);
+    users::collect(view, &mut starts);
     scripts::collect(view, &mut starts);
     supervisors::collect(view, &mut starts);
     containers::collect(view, &mut starts);
+    podman::collect(view, &mut starts);
     let rotation = rotation(view);
     for start in &mut starts {
         start.files.extend(rotation.iter().cloned());

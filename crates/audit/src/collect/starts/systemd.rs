@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{View, command, started_by, words_of_file};
+use super::{View, command, podman, started_by, words_of_file};
 use crate::{
     collect::root::Kind,
     facts::{
@@ -32,20 +32,25 @@ const UNIT_BYTES_MAX: usize = 64 * 1024;
 const UNITS_MAX: usize = 8192;
 
 pub(super) fn collect(view: &View, processes: &[Process]) -> Vec<StartConfig> {
-    let units = Units::read(view);
+    let units = Units::read(view, &FOLDERS);
     let mut names: BTreeSet<String> = units.of_interest(view);
     for process in processes.iter().filter(|process| crate::collect::processes::is_cache(process)) {
         if let Starter::Systemd { unit, user: None } = &process.starter {
             names.insert(unit.clone());
         }
     }
+    of_names(view, &units, &names)
+}
+
+/// What these units start.
+pub(super) fn of_names(view: &View, units: &Units, names: &BTreeSet<String>) -> Vec<StartConfig> {
     let mut starts = Vec::new();
-    for name in &names {
+    for name in names {
         match name.rsplit_once('.') {
             // A template starts nothing; its instances have names of their own.
             Some((stem, _)) if stem.ends_with('@') => {}
-            Some((_, "service")) => starts.extend(service(view, &units, name)),
-            Some((_, "socket")) => starts.extend(socket(view, &units, name)),
+            Some((_, "service")) => starts.extend(service(view, units, name)),
+            Some((_, "socket")) => starts.extend(socket(view, units, name)),
             _ => {}
         }
     }
@@ -53,7 +58,7 @@ pub(super) fn collect(view: &View, processes: &[Process]) -> Vec<StartConfig> {
 }
 
 /// All unit files and the links that enable them.
-struct Units {
+pub(super) struct Units {
     /// Unit name to the file that counts.
     files: BTreeMap<String, String>,
     /// Unit name to the links in `*.wants` and `*.requires`.
@@ -63,10 +68,10 @@ struct Units {
 }
 
 impl Units {
-    fn read(view: &View) -> Self {
+    pub(super) fn read(view: &View, folders: &[&str]) -> Self {
         let mut units =
             Self { files: BTreeMap::new(), wanted: BTreeMap::new(), drop_ins: BTreeMap::new() };
-        for folder in FOLDERS {
+        for folder in folders {
             for name in view.root.names_in(folder) {
                 units.take(view, folder, &name.text, name.kind);
             }
@@ -89,7 +94,7 @@ impl Units {
     }
 
     /// Units whose name or text names a cache, and enabled instances of such templates.
-    fn of_interest(&self, view: &View) -> BTreeSet<String> {
+    pub(super) fn of_interest(&self, view: &View) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (name, path) in self.files.iter().take(UNITS_MAX) {
             let stem = name.split(['@', '.']).next().unwrap_or_default();
@@ -152,7 +157,8 @@ fn is_cache_unit(view: &View, path: &str) -> bool {
     let cache_port = |value: &str| value == "11211" || value.ends_with(":11211");
     starts.iter().any(|start| {
         let words = unit::split(&start.value);
-        words.iter().any(|word| known::is_cache(word.trim_start_matches(['@', '-', ':', '+', '!'])))
+        let plain = |word: &String| word.trim_start_matches(['@', '-', ':', '+', '!']).to_owned();
+        words.iter().any(|word| known::is_cache(&plain(word))) || podman::runs_cache(&words)
     }) || listens.iter().any(|key| unit.list("Socket", key).iter().any(|s| cache_port(&s.value)))
 }
 
@@ -224,6 +230,9 @@ fn service(view: &View, units: &Units, name: &str) -> Option<StartConfig> {
     }
     let text = |key: &str| unit.last("Service", key).map(|setting| setting.value.clone());
     for words in unit.commands(&variables) {
+        if podman::through_engine(&words, &mut start) {
+            continue;
+        }
         let words = through_wrapper(view, words, &mut start);
         start.commands.push(StartCommand {
             user: text("User"),
