@@ -37,6 +37,7 @@ fn a_clean_machine_is_a_reflector_and_a_planted_one_is_not() {
 
     plant(machine);
     machine.run(RUN_DELETED);
+    machine.run(LOG_IN);
     let planted = machine.attempt("kannuki triage --lang en --bundle /root/evidence.tar");
     let page = String::from_utf8_lossy(&planted.stdout);
     assert_eq!(planted.status.code(), Some(1), "{page}");
@@ -46,6 +47,7 @@ fn a_clean_machine_is_a_reflector_and_a_planted_one_is_not() {
     for sign in [
         "TR-03: It still runs from /dev/shm/.d",
         "TR-19: The account sysadm has the number 0",
+        "TR-15: root came in from 198.51.100.7 with a password: 1 times",
         "TR-20: A key may log in as root (x@parrot)",
         "TR-23: A line in /etc/cron.d/php5 fetches something from the network and runs it",
     ] {
@@ -55,8 +57,24 @@ fn a_clean_machine_is_a_reflector_and_a_planted_one_is_not() {
     assert!(listed.contains("-php5") && listed.trim().ends_with("600"), "{listed}");
     assert!(!listed.contains("shadow"), "{listed}");
     machine.run("cd /root && tar -xf evidence.tar && cd case-* && sha256sum -c MANIFEST.sha256");
+    the_journal_of_a_disk_tells_the_same(machine);
     let secrets = machine.attempt("grep -rl 'sysadm:!' /root/case-*");
     assert!(!secrets.status.success(), "no line of /etc/shadow is in the bundle");
+}
+
+/// As the ssh server says it, into the journal.
+const LOG_IN: &str = "logger -t sshd 'Accepted password for root from 198.51.100.7 port 22 ssh2' \
+                      && journalctl --sync";
+
+/// Read from its files: nothing runs that could read them.
+fn the_journal_of_a_disk_tells_the_same(machine: &kannuki_tests::machine::Machine) {
+    machine.run(
+        "mkdir -p /srv/disk/var /srv/disk/run && cp -a /etc /srv/disk/ && cp -a /var/log \
+         /srv/disk/var/ && if [ -d /run/log ]; then cp -a /run/log /srv/disk/run/; fi",
+    );
+    let disk = machine.attempt("kannuki triage --root /srv/disk --lang en");
+    let page = String::from_utf8_lossy(&disk.stdout);
+    assert!(page.contains("root came in from 198.51.100.7 with a password: 1 times"), "{page}");
 }
 
 /// From what was saved, with the times of the machine's own logs; the rest are blanks.
