@@ -94,6 +94,23 @@ fn a_hostile_root_is_not_followed_and_does_not_block() {
     assert!(!printed.contains(&0x1b), "names are printed without escapes");
 }
 
+/// Needs root for a mount namespace of its own; without, CI's root runs it.
+#[test]
+fn without_proc_nothing_is_called_clean() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: not run");
+        return;
+    }
+    let script = "umount -l /proc && exec \"$0\" check --no-talk --lang en";
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_kannuki")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("MC-SEE-001"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("/proc is not mounted"), "{text}");
+}
+
 #[test]
 fn long_cut_and_foreign_files_are_told() {
     let folder = tempfile::tempdir().unwrap();
