@@ -1,8 +1,8 @@
 //! The evaluation against the kernel: random small rulesets are loaded in a network namespace of
 //! the test's own, real packets are sent, and the fate that was told must be what happened.
 //!
-//! Invariants: nothing outside the two namespaces is touched; the seed is printed, and
-//! `KANNUKI_FIREWALL_SEED` plays it again; what the evaluation does not know (both fates) is
+//! Invariants: nothing outside the two namespaces is touched; `KANNUKI_FIREWALL_SEED` plays other
+//! rulesets, and the seed is printed; what the evaluation does not know (both fates) is
 //! counted, and may not become the rule.
 #![cfg(test)]
 
@@ -21,6 +21,8 @@ const ROUNDS: u64 = 24;
 const PORT: u16 = 11211;
 /// Longest wait for a packet that is dropped; one that arrives is there at once.
 const WAIT: Duration = Duration::from_millis(120);
+/// How often a packet is sent that should arrive.
+const TRIES_MAX: usize = 5;
 /// The host under test, and sources that rules may name.
 const HOST: [&str; 2] = ["203.0.113.1", "2001:db8::1"];
 const SOURCES: [&str; 4] = ["203.0.113.2", "198.51.100.7", "2001:db8::2", "2001:db8:7::7"];
@@ -202,10 +204,10 @@ impl Dice {
     }
 }
 
+/// The same rulesets in each run, unless others are asked for: what fails must fail again.
 fn seed() -> u64 {
     let given = std::env::var("KANNUKI_FIREWALL_SEED").ok().and_then(|text| text.parse().ok());
-    let clock = || u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let seed = given.unwrap_or_else(clock);
+    let seed = given.unwrap_or(0x9e37_79b9_7f4a_7c15);
     eprintln!("KANNUKI_FIREWALL_SEED={seed}");
     seed
 }
@@ -226,7 +228,9 @@ fn compare(wire: &Wire, rulesets: &[&Ruleset], text: &str) -> (usize, usize) {
                 continue;
             }
             told += 1;
-            let really = arrives(wire, &doors, transport, from);
+            // On a busy machine one that is let in may be late; one that is dropped never comes.
+            let tries = if fate.passes { TRIES_MAX } else { 1 };
+            let really = (0..tries).any(|_| arrives(wire, &doors, transport, from));
             assert_eq!(fate.passes, really, "{transport:?} from {from}\n{text}\n{fate:?}");
         }
     }

@@ -289,6 +289,22 @@ fn nft_one(family: &str, policy: &str, expr: &str) -> String {
     )
 }
 
+/// `meta nfproto ipv4 reject` is listed without its condition: the kind of the refusal tells it.
+#[test]
+fn a_refusal_of_one_family_lets_the_other_in() {
+    for (kind, v4, v6) in [
+        ("icmp", "dropped", "passes"),
+        ("icmpv6", "passes", "dropped"),
+        ("icmpx", "dropped", "dropped"),
+    ] {
+        let reject = format!(r#"{{"reject":{{"type":"{kind}","expr":"port-unreachable"}}}}"#);
+        let json = nft_one("inet", "accept", &reject);
+        for (to, expected) in [("203.0.113.7", v4), ("2001:db8::7", v6)] {
+            assert_eq!(word(&by_nft(&json, Transport::Udp, to)), expected, "{kind} {to}");
+        }
+    }
+}
+
 const V4: &str = "203.0.113.7";
 const V6: &str = "2001:db8::7";
 

@@ -131,6 +131,9 @@ impl Reader<'_> {
             let left = body.get("key").unwrap_or(&Value::Null);
             rule.tests.extend(conditions::implied(left));
         }
+        if kind == "reject" {
+            rule.tests.extend(refused_alone(body));
+        }
         let action = self.action(kind, body);
         if !matches!(rule.action, Action::Unknown(_)) {
             rule.action = action;
@@ -194,6 +197,17 @@ impl Reader<'_> {
         };
         tests.push(Test { condition, negated: operation == "!=" });
     }
+}
+
+/// What a refusal says of the packets that it is for: nft does not list a condition that the kind of
+/// the refusal tells already.
+fn refused_alone(body: &Value) -> Option<Test> {
+    let condition = match string(body, "type") {
+        "icmp" => Condition::Family(Family::V4),
+        "icmpv6" => Condition::Family(Family::V6),
+        _ => return None,
+    };
+    Some(Test { condition, negated: false })
 }
 
 /// Statements after which the packet goes on as it was.
