@@ -199,8 +199,8 @@ impl Reader<'_> {
     }
 }
 
-/// What a refusal says of the packets that it is for: nft does not list a condition that the kind of
-/// the refusal tells already.
+/// What a refusal says of the packets that it is for: nft does not list a condition that the kind
+/// of the refusal tells already.
 fn refused_alone(body: &Value) -> Option<Test> {
     let condition = match string(body, "type") {
         "icmp" => Condition::Family(Family::V4),
