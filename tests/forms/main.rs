@@ -4,6 +4,8 @@
 //! baseline; JSON is held against the committed schema, SARIF against the published one.
 #![forbid(unsafe_code)]
 
+mod recognised;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
