@@ -23,9 +23,14 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     Need { what: "nft", is_there: || program("nft"), packages: &["nftables"] },
     Need { what: "iptables", is_there: || program("iptables-nft"), packages: &["iptables"] },
+    Need {
+        what: "rpm (for its order of versions)",
+        is_there: || program("rpm"),
+        packages: &["rpm"],
+    },
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
