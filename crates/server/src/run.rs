@@ -1,7 +1,8 @@
 //! Starting, waiting for signals, stopping.
 //!
 //! Order of the start, each step needing the one before: user, limits, sockets (with the rights of
-//! the start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready".
+//! the start), daemon, pid file, drop of privileges, UNIX socket, memory, threads, "ready"; then
+//! what only starting needed is given back.
 
 use std::{
     io,
@@ -171,10 +172,21 @@ fn serve(
     }
     (hooks.started)(&started);
     notify(&[sd_notify::NotifyState::Ready]);
+    give_back_start(&instance);
     obey(&instance, signals, hooks.reload);
     notify(&[sd_notify::NotifyState::Stopping]);
     finish(&instance, signals, threads);
     Ok(())
+}
+
+/// Megabytes of code ran once. Not where memory is locked: there everything is to stay.
+fn give_back_start(instance: &Instance) {
+    if instance.config.lock_memory {
+        return;
+    }
+    if let Err(error) = kannuki_sys::program::give_back_start() {
+        tracing::debug!(%error, "pages that only the start needed stay");
+    }
 }
 
 /// What helps against a limit of open files.

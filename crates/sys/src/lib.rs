@@ -12,6 +12,7 @@
 //! | [`poller`] | one epoll instance and a waker for it |
 //! | [`socket`] | listeners, streams and datagrams, all non-blocking and close-on-exec |
 //! | [`process`] | daemon, privilege drop, limits, pid file, resource usage |
+//! | [`program`] | the program's own pages, given back once it has started |
 //! | [`inherited`] | listeners handed over by a service supervisor (`LISTEN_FDS`) |
 //!
 //! Invariants: `unsafe` stands only in the modules that say `allow(unsafe_code)`; every descriptor
@@ -27,4 +28,5 @@ pub mod memory;
 pub mod netlink;
 pub mod poller;
 pub mod process;
+pub mod program;
 pub mod socket;
