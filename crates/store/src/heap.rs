@@ -8,7 +8,7 @@ use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
 use crate::chain::Chain;
-use crate::layout::{Head, Marks, Spans, is_dead};
+use crate::layout::{HEAD_BYTES_MAX, Head, Marks, Spans, is_dead};
 use crate::location::{Addressing, LARGES_MAX, Location, Place};
 use crate::pool::Charge;
 use crate::steps::{self, Work};
@@ -94,6 +94,8 @@ pub(crate) struct Heap<B> {
     cas: bool,
 }
 
+/// A record that is moved may need a field for its cas unique and a wider one for its expiry.
+const GROWTH_BYTES_MAX: usize = 8 + 2;
 /// `Segment::latest` of a segment with an item that never expires.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -294,6 +296,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Segment<B> {
         }
         let record = &self.block.as_ref()[offset..];
         Some((offset + Spans::read(record).padded(), !is_dead(record)))
+    }
+
+    /// Bytes that the live records may need elsewhere, and room is asked for the longest head.
+    pub(crate) const fn moved_bytes_max(&self) -> usize {
+        self.live_bytes + self.live_items as usize * GROWTH_BYTES_MAX + HEAD_BYTES_MAX
     }
 
     /// Bytes of buried records.

@@ -219,12 +219,13 @@ impl<M: Blocks> Shard<M> {
             Place::Large(number) => {
                 self.heap.large_mut(number).map(|large| large.facts.expiry = expiry).is_some()
             }
-            Place::Record { segment, offset } => {
-                let Some(segment) = self.heap.segment_mut(segment) else { return false };
+            Place::Record { segment: number, offset } => {
+                let Some(segment) = self.heap.segment_mut(number) else { return false };
                 let base = segment.base;
                 let fits = layout::set_expiry(segment.record_mut(offset), expiry, base);
                 if fits {
                     segment.expect(expiry);
+                    self.sweep.expect(number, expiry);
                 }
                 fits
             }
@@ -324,6 +325,13 @@ impl<M: Blocks> Shard<M> {
         Ok(())
     }
 
+    /// Bytes that records still to be moved may need. Without eviction they come first: if writes
+    /// took the room, there might be no other, and the drained segment would stay half empty.
+    fn claimed(&self) -> usize {
+        let drained = self.drain.filter(|_| !self.evict).map(|drain| drain.segment);
+        drained.and_then(|number| self.heap.segment(number)).map_or(0, Segment::moved_bytes_max)
+    }
+
     /// The open segment of a stream with room for `bytes`; a new one if need be.
     fn open_for(
         &mut self,
@@ -332,11 +340,15 @@ impl<M: Blocks> Shard<M> {
         now: Now,
         need: Need,
     ) -> Result<usize, Starved> {
+        let claimed = if need == Need::Write { self.claimed() } else { 0 };
         if let Some(number) = self.open[stream as usize] {
             let room = self.heap.segment(number).map(|open| self.cut.segment_bytes - open.fill);
-            if room.is_some_and(|room| room >= bytes) {
+            if room.is_some_and(|room| room >= bytes + claimed) {
                 return Ok(number);
             }
+        }
+        if bytes + claimed > self.cut.segment_bytes {
+            return Err(Starved);
         }
         if !self.heap.can_add_segment() {
             return Err(Starved);

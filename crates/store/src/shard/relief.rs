@@ -12,7 +12,7 @@
 use super::{Found, Shard, Unit, UnitPlace};
 use crate::blocks::Blocks;
 use crate::class::class_of;
-use crate::heap::{NEVER, Queue};
+use crate::heap::{NEVER, Queue, Segment};
 use crate::index::COUNTER_MAX;
 use crate::location::{Addressing, Location, Place};
 use crate::steps::{self, Work};
@@ -69,6 +69,8 @@ pub(crate) struct Relief {
     pub(crate) exhausted: bool,
 }
 
+/// The stamp of a segment that is drained; no unit has it.
+pub(super) const DRAINED: u64 = 0;
 /// Records looked ahead: as many cache misses as processors overlap, about.
 const AHEAD_MAX: usize = 12;
 /// Void entries of a queue that are passed over in one step.
@@ -153,7 +155,7 @@ impl<M: Blocks> Shard<M> {
         let sparsest = self
             .heap
             .segments()
-            .filter(|(_, segment)| segment.sealed)
+            .filter(|(_, segment)| segment.sealed && (self.evict || self.fits_in_one(segment)))
             .max_by_key(|(_, segment)| segment.dead_bytes());
         if let Some((number, segment)) = sparsest
             && segment.dead_bytes() * share >= self.cut.segment_bytes
@@ -185,6 +187,12 @@ impl<M: Blocks> Shard<M> {
         relief.looked += VOID_MAX;
     }
 
+    /// Whether what lives in a segment needs one fresh segment at most. Without eviction there may
+    /// be no second one: then nothing could be moved any more, whatever is deleted.
+    fn fits_in_one(&self, segment: &Segment<M::Block>) -> bool {
+        segment.moved_bytes_max() <= self.cut.segment_bytes
+    }
+
     /// The first entry of a queue, valid or not.
     fn pop(&mut self, queue: Queue) -> Option<Unit> {
         match queue {
@@ -202,7 +210,7 @@ impl<M: Blocks> Shard<M> {
         if let Some(segment) = self.heap.segment_mut(number) {
             segment.sealed = true;
             // Its entry in a queue, if it is still there, is void from now on.
-            segment.stamp = 0;
+            segment.stamp = DRAINED;
         }
         self.drain = Some(Drain { segment: number, cursor: 0, kept_bytes: 0, reason });
     }

@@ -1,13 +1,14 @@
 //! Background work: freeing what has expired or was flushed before anybody asks for it or needs its
 //! room, and keeping room ahead of writes.
 
+use super::relief::DRAINED;
 use super::{Found, Shard};
 use crate::blocks::Blocks;
 use crate::class::class_of;
 use crate::face::{Cursor, Maintained, Walked};
 use crate::location::{Addressing, Location};
 use crate::steps::{self, Work};
-use crate::time::Now;
+use crate::time::{Expiry, Now};
 
 /// Where the sweep stands.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,8 +47,12 @@ impl<M: Blocks> Shard<M> {
         }
         if self.choose_dead(now) {
             let relief = self.relieve(now, STEP_RECORDS);
-            let (items_checked, items_reclaimed) = (relief.looked as u32, relief.reclaimed);
-            return Maintained { more: true, items_checked, items_reclaimed };
+            // Under `-M`, what is being moved may have to wait until another shard gives memory
+            // back. It must not hold up those, nor what expired here.
+            if !relief.exhausted {
+                let (items_checked, items_reclaimed) = (relief.looked as u32, relief.reclaimed);
+                return Maintained { more: true, items_checked, items_reclaimed };
+            }
         }
         let mut done = self.sweep_step(now);
         done.more |= self.index.give_slab_back(&self.pool);
@@ -77,6 +82,7 @@ impl<M: Blocks> Shard<M> {
         let due = self
             .heap
             .segments()
+            .filter(|(_, segment)| segment.stamp != DRAINED)
             .find(|(number, segment)| *number >= from && segment.soonest <= now.0);
         match due {
             Some((number, segment)) => {
@@ -185,6 +191,17 @@ impl<M: Blocks> Shard<M> {
             });
         });
         (shown, next)
+    }
+}
+
+impl Sweep {
+    /// Notes the new expiry of a record in a segment: the sweep may have passed it.
+    pub(super) fn expect(&mut self, segment: usize, expiry: Expiry) {
+        if let Part::Segment { number, soonest, .. } = &mut self.part
+            && *number == segment
+        {
+            *soonest = (*soonest).min(expiry.second().unwrap_or(u32::MAX));
+        }
     }
 }
 
