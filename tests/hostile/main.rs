@@ -5,6 +5,7 @@
 //! is the server alive, does it still answer, did its memory stay below a bound named in the test.
 
 mod connections;
+mod days;
 mod lines;
 mod streams;
 mod victim;

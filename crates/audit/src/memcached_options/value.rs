@@ -257,6 +257,8 @@ fn read_item_size(typed: &[u8], manner: Manner) -> Read {
     let (number, factor) = match typed.split_last() {
         Some((b'k' | b'K', rest)) => (rest, 1024),
         Some((b'm' | b'M', rest)) => (rest, 1 << 20),
+        // Not memcached's: there it is one byte, and refused.
+        Some((b'g' | b'G', rest)) => (rest, 1 << 30),
         _ => (typed, 1),
     };
     let (number, whole) = leading_integer(number);
@@ -270,7 +272,7 @@ fn read_item_size(typed: &[u8], manner: Manner) -> Read {
     if !ITEM_SIZE_RANGE.contains(&bytes) {
         let read_as = if whole { String::new() } else { format!(" (read as {bytes})") };
         return Err(Fault {
-            reason: format!("must be from 1024 bytes to 1024m; the suffixes are k and m{read_as}"),
+            reason: format!("must be from 1024 bytes to 1g; the suffixes are k, m and g{read_as}"),
             exit_code: EXIT_USAGE,
         });
     }
@@ -426,12 +428,14 @@ mod tests {
     }
 
     #[test]
-    fn item_sizes_have_two_suffixes() {
+    fn item_sizes_have_three_suffixes() {
         use Manner::Memcached as Way;
         assert_eq!(number(&memory::MAX_ITEM_SIZE, "5m", Way), Ok(5 << 20));
         assert_eq!(number(&memory::MAX_ITEM_SIZE, "16K", Way), Ok(16 << 10));
         assert_eq!(number(&memory::MAX_ITEM_SIZE, "1048576", Way), Ok(1 << 20));
-        assert_eq!(number(&memory::MAX_ITEM_SIZE, "1g", Way), Err(64));
+        assert_eq!(number(&memory::MAX_ITEM_SIZE, "1g", Way), Ok(1 << 30));
+        assert_eq!(number(&memory::MAX_ITEM_SIZE, "2G", Way), Err(64));
+        assert_eq!(number(&memory::MAX_ITEM_SIZE, "1t", Way), Err(64));
         assert_eq!(number(&memory::MAX_ITEM_SIZE, "1023", Way), Err(64));
         assert_eq!(number(&memory::MAX_ITEM_SIZE, "1025m", Way), Err(64));
     }

@@ -21,10 +21,10 @@ option_table! {
     /// memcached counts its hash table and buffers on top of this; Kannuki counts the index in.
     MEMORY_LIMIT = OptionSpec::flag(b'm', "memory-limit", MEBIBYTES).default("64");
 
-    /// Largest item, key and bookkeeping included; suffixes k and m.
+    /// Largest item, key and bookkeeping included; suffixes k, m and g.
     ///
-    /// From 1k to 1024m, and at most half of -m. memcached also demands a multiple of
-    /// slab_chunk_max; here that counts only if slab_chunk_max is given.
+    /// From 1k to 1g, and at most half of -m. memcached does not know the suffix g, and also
+    /// demands a multiple of slab_chunk_max; here that counts only if slab_chunk_max is given.
     MAX_ITEM_SIZE =
         OptionSpec::flag(b'I', "max-item-size", Shape::ItemSize).value("SIZE").default("1m");
 
