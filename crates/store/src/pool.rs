@@ -331,6 +331,10 @@ mod tests {
         assert_eq!(pool.free_segments(), 0, "the free segment was given up");
         drop(charge);
         assert_eq!(pool.budget.used(), 3 * pool.segment_cost());
+        pool.take_back(0, blocks.pop().unwrap());
+        assert_eq!((pool.free_segments(), pool.budget.used()), (1, 3 * pool.segment_cost()));
+        pool.set_limit(2 * pool.segment_cost());
+        assert_eq!((pool.free_segments(), pool.is_over()), (0, false), "free ones go first");
         pool.set_limit(10);
         assert!(pool.is_over());
         for block in blocks {
