@@ -183,7 +183,7 @@ fn run_replay(words: &Replay) -> Result<()> {
 fn run_locks(words: &words::Locks) -> Result<()> {
     let memory = words.memory.saturating_mul(1 << 20);
     let how = Locks { memory, items: words.items, value_bytes: words.value_size };
-    let rows = locks::locks(&how)?;
+    let rows = locks::locks(&how, |row| eprintln!("{row}"))?;
     println!("{}\n", process::machine()?);
     print!("{}", markdown(&LOCKS_HEAD, &rows));
     Ok(())

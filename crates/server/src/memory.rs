@@ -43,8 +43,8 @@ impl Pages {
     pub(crate) fn new(memory_bytes: u64) -> Self {
         let huge_index = memory_bytes >= HUGE_INDEX_FROM_BYTES;
         Self {
-            segments: Arena::new(true),
-            index: Arena::new(huge_index),
+            segments: Arena::tended(true),
+            index: Arena::tended(huge_index),
             values: Arena::new(false),
         }
     }
@@ -78,6 +78,15 @@ impl Blocks for Pages {
 
     fn grain_bytes(&self) -> usize {
         self.values.page_bytes()
+    }
+
+    fn is_due(&self) -> bool {
+        self.segments.is_due() || self.index.is_due()
+    }
+
+    fn tend(&self) {
+        self.segments.tend();
+        self.index.tend();
     }
 
     fn prefetch(&self, bytes: &[u8]) {

@@ -21,6 +21,15 @@ pub trait Blocks: Send + Sync + 'static {
         1
     }
 
+    /// Whether [`Self::tend`] has something to do. Asked before every write: costs next to nothing.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Does what takes long: makes memory resident that blocks will soon need, gives back what lies
+    /// free. The store calls it while it holds no lock.
+    fn tend(&self) {}
+
     /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
     fn prefetch(&self, bytes: &[u8]);
 

@@ -15,6 +15,9 @@ pub(crate) enum Work {
     /// Bytes of blocks that were taken from or given back to the system.
     #[cfg(test)]
     BlockBytes,
+    /// Bytes of blocks that the system had to find first, or that it was given back for good.
+    #[cfg(test)]
+    SystemBytes,
 }
 
 #[cfg(not(test))]
@@ -29,7 +32,7 @@ mod counting {
 
     use super::Work;
 
-    const KINDS: usize = Work::BlockBytes as usize + 1;
+    const KINDS: usize = Work::SystemBytes as usize + 1;
 
     thread_local! {
         /// Since this thread took its lock; `None` while it holds none.

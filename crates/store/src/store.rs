@@ -133,14 +133,18 @@ impl<M: Blocks> Store<M> {
     ) -> Result<R, FetchMiss> {
         let mut read = Some(read);
         let mut died = None;
+        let may_write = how.touch.is_some() || how.vivify.is_some();
         for _ in 0..TRIES_MAX {
+            if may_write {
+                self.tend();
+            }
             let shown = {
                 let mut shard = self.enter(key.hash, now);
                 let shown =
                     shard.fetch(key, now, how, died, &mut |hit| read.take().map(|read| read(hit)));
                 if matches!(shown, Err(Unshown::Starved)) {
                     died = died.or_else(|| shard.died());
-                } else if how.touch.is_some() || how.vivify.is_some() {
+                } else if may_write {
                     self.keep_ahead(&mut shard, key.hash, now);
                 }
                 shown
@@ -353,6 +357,10 @@ impl<M: Blocks> Store<M> {
             shard.enter(now);
             shard.maintain(now)
         };
+        // A store that nothing was written to yet takes no memory ahead.
+        if self.pool.budget.used() > 0 {
+            self.tend();
+        }
         if done.more {
             self.idle_shards.store(0, Ordering::Relaxed);
             return done;
@@ -395,6 +403,7 @@ impl<M: Blocks> Store<M> {
     ) -> Result<Looked<T>, Option<Absent>> {
         let mut died = None;
         for tries in 0..TRIES_MAX {
+            self.tend();
             {
                 let mut shard = self.enter(key.hash, now);
                 if let Ok((outcome, absent)) = operation(&mut shard) {
@@ -422,6 +431,14 @@ impl<M: Blocks> Store<M> {
             return true;
         }
         (0..self.shards.len()).any(|number| number != first && self.relieve_shard(number, now))
+    }
+
+    /// Brings and gives back memory, before any lock is taken.
+    #[inline]
+    fn tend(&self) {
+        if self.pool.blocks.is_due() {
+            self.pool.blocks.tend();
+        }
     }
 
     fn relieve_shard(&self, number: usize, now: Now) -> bool {

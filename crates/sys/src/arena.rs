@@ -4,6 +4,10 @@
 //! Pages that are given back stay resident for the next block, up to [`STALE_BYTES_MAX`]; beyond,
 //! all of them go to the system. A chunk that is empty is unmapped.
 //!
+//! An arena that is tended leaves what takes long to [`Arena::tend`], which its user calls where
+//! nobody waits: pages that grow into memory never used are made resident before a block needs
+//! them, and what lies free goes back to the system there.
+//!
 //! Invariants: a page of a chunk is taken by one [`Block`] at most; a chunk is mapped as long as one
 //! of its pages is taken; nobody but the block's owner reads or writes a taken page, and nobody at
 //! all one that is free.
@@ -12,9 +16,10 @@
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::memory::Mapping;
+use crate::memory::{self, Mapping};
 
 /// The longest block, in bytes: a chunk holds many, so that little is lost at its end.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
@@ -23,8 +28,13 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// Free pages kept resident, in bytes: what is evicted makes room for what comes next without a
 /// call to the system or a fault. Giving this much back takes some hundred microseconds at most.
 pub const STALE_BYTES_MAX: usize = 4 << 20;
+/// A tended arena that grows has so much more resident than is taken, in bytes: what writers take
+/// while one of them waits for the next huge page. With it stale pages stay below their most.
+const AHEAD_BYTES: usize = 1 << 20;
 /// Where huge pages begin; where they have another size, some alignment is lost, nothing else.
 const HUGE_BYTES: usize = 2 << 20;
+
+const _: () = assert!(AHEAD_BYTES + HUGE_BYTES <= STALE_BYTES_MAX);
 
 const WORD_PAGES: usize = u64::BITS as usize;
 
@@ -54,6 +64,10 @@ struct Shared {
     state: Mutex<State>,
     huge: bool,
     page_bytes: usize,
+    /// What takes long is left to [`Arena::tend`].
+    tended: bool,
+    /// There is something to tend.
+    due: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +75,13 @@ struct State {
     chunks: Vec<Option<Chunk>>,
     /// Pages that are free and still resident.
     stale_pages: usize,
+    /// Pages in blocks.
+    taken_pages: usize,
+    /// The most that `taken_pages` was: beyond, memory comes anew. What a full cache gives and takes
+    /// lies below, so nothing is brought for it.
+    peak_pages: usize,
+    /// They were more than ever when little was left: [`Arena::tend`] is to bring some.
+    is_growing: bool,
 }
 
 #[derive(Debug)]
@@ -93,11 +114,82 @@ impl Arena {
     /// stays, costly for what comes and goes in odd sizes.
     #[must_use]
     pub fn new(huge: bool) -> Self {
+        Self::with(huge, false)
+    }
+
+    /// The same, for users that call [`Self::tend`] whenever [`Self::is_due`].
+    #[must_use]
+    pub fn tended(huge: bool) -> Self {
+        Self::with(huge, true)
+    }
+
+    fn with(huge: bool, tended: bool) -> Self {
         // Not by rustix, which reads pages of the kernel's that are not there under valgrind.
         // SAFETY: it takes and returns a number.
         let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page_bytes = usize::try_from(page_bytes).unwrap_or(PAGE_BYTES_USUAL);
-        Self(Arc::new(Shared { state: Mutex::default(), huge, page_bytes }))
+        let state = Mutex::new(State { is_growing: true, ..State::default() });
+        // The first block grows too.
+        let due = AtomicBool::new(tended && huge);
+        Self(Arc::new(Shared { state, huge, page_bytes, tended, due }))
+    }
+
+    /// Whether [`Self::tend`] has something to do. Costs one load.
+    #[inline]
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.0.due.load(Ordering::Relaxed)
+    }
+
+    /// Makes a huge page resident if blocks grow and little is left, and gives back what lies free.
+    /// May take milliseconds: call it where nobody waits. Others get blocks meanwhile.
+    pub fn tend(&self) {
+        if self.0.due.swap(false, Ordering::Relaxed) {
+            // In this order: a chunk that was brought has no block yet, as one to give back.
+            self.give_back();
+            self.bring();
+        }
+    }
+
+    fn bring(&self) {
+        let arena = &*self.0;
+        let pages = HUGE_BYTES / arena.page_bytes;
+        if !arena.huge || pages == 0 {
+            return;
+        }
+        let found = {
+            let mut state = arena.state();
+            let is_growing = std::mem::take(&mut state.is_growing);
+            if !is_growing || !state.is_scarce(arena) {
+                return;
+            }
+            state.claim_fresh(pages, arena)
+        };
+        // Refused, it is for whoever needs a block to say so.
+        let Ok((span, start)) = found else { return };
+        // SAFETY: the pages were free and are claimed for this span alone, so nobody refers to them
+        // and their chunk stays mapped until they are left below.
+        unsafe { memory::populate(start, pages * arena.page_bytes, arena.page_bytes) };
+        let mut state = arena.state();
+        if let Some(Some(chunk)) = state.chunks.get_mut(span.chunk) {
+            chunk.leave(span.first, span.pages);
+            state.stale_pages += span.pages;
+        }
+    }
+
+    fn give_back(&self) {
+        let arena = &*self.0;
+        let (empty, chunks) = {
+            let mut state = arena.state();
+            let empty = state.take_empty(arena);
+            (empty, if state.is_stale(arena) { state.chunks.len() } else { 0 })
+        };
+        // Unmapped without the lock.
+        drop(empty);
+        // Bound: the chunks. One at a time, so that whoever needs a block waits for one at most.
+        for number in 0..chunks {
+            arena.state().purge(number, arena);
+        }
     }
 
     /// What a block of `bytes` bytes really takes: whole pages.
@@ -155,10 +247,52 @@ impl State {
                 if let Some(first) = chunk.find(pages, align, only_stale) {
                     self.stale_pages -= chunk.claim(first, pages);
                     let span = Span { chunk: number, first, pages };
-                    return Ok((span, chunk.address(first, arena)));
+                    let start = chunk.address(first, arena);
+                    self.note_taken(pages, arena);
+                    return Ok((span, start));
                 }
             }
         }
+        let (span, start) = self.add_chunk(pages, arena)?;
+        self.note_taken(pages, arena);
+        Ok((span, start))
+    }
+
+    /// Counts a block's pages; when they are more than ever, what comes next may have to be brought.
+    fn note_taken(&mut self, pages: usize, arena: &Shared) {
+        self.taken_pages += pages;
+        if self.taken_pages > self.peak_pages {
+            self.peak_pages = self.taken_pages;
+            if arena.tended && arena.huge && self.is_scarce(arena) {
+                self.is_growing = true;
+                arena.due.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the next blocks would soon take pages that are not there.
+    const fn is_scarce(&self, arena: &Shared) -> bool {
+        self.stale_pages * arena.page_bytes < AHEAD_BYTES
+    }
+
+    const fn is_stale(&self, arena: &Shared) -> bool {
+        self.stale_pages * arena.page_bytes > STALE_BYTES_MAX
+    }
+
+    /// Claims `pages` pages, whole huge ones, none of which is resident. Not counted as taken.
+    fn claim_fresh(&mut self, pages: usize, arena: &Shared) -> io::Result<(Span, NonNull<u8>)> {
+        for (number, chunk) in self.chunks.iter_mut().enumerate() {
+            let Some(chunk) = chunk else { continue };
+            if let Some(first) = chunk.find_fresh(pages) {
+                chunk.claim(first, pages);
+                return Ok((Span { chunk: number, first, pages }, chunk.address(first, arena)));
+            }
+        }
+        self.add_chunk(pages, arena)
+    }
+
+    /// A chunk more, its first pages claimed.
+    fn add_chunk(&mut self, pages: usize, arena: &Shared) -> io::Result<(Span, NonNull<u8>)> {
         let mut chunk = Chunk::new(arena)?;
         chunk.claim(0, pages);
         let start = chunk.address(0, arena);
@@ -175,15 +309,47 @@ impl State {
         let Some(Some(chunk)) = self.chunks.get_mut(span.chunk) else { return };
         chunk.leave(span.first, span.pages);
         self.stale_pages += span.pages;
+        self.taken_pages -= span.pages;
         let is_empty = chunk.free_pages == arena.pages_of_chunk();
-        if is_empty && self.chunks.iter().flatten().count() > 1 {
-            if let Some(chunk) = self.chunks.get_mut(span.chunk).and_then(Option::take) {
-                self.stale_pages -= chunk.stale_pages;
+        if arena.tended {
+            if is_empty || self.is_stale(arena) {
+                arena.due.store(true, Ordering::Relaxed);
             }
-        } else if self.stale_pages * arena.page_bytes > STALE_BYTES_MAX {
-            self.chunks.iter_mut().flatten().for_each(|chunk| chunk.purge(arena));
-            self.stale_pages = 0;
+        } else if is_empty && self.chunks.iter().flatten().count() > 1 {
+            self.forget_chunk(span.chunk);
+        } else if self.is_stale(arena) {
+            (0..self.chunks.len()).for_each(|number| self.purge(number, arena));
         }
+    }
+
+    /// Takes out the chunks that no block is in; one chunk stays.
+    fn take_empty(&mut self, arena: &Shared) -> Vec<Chunk> {
+        let mut left = self.chunks.iter().flatten().count();
+        let mut empty = Vec::new();
+        for number in 0..self.chunks.len() {
+            let Some(Some(chunk)) = self.chunks.get(number) else { continue };
+            if left > 1 && chunk.free_pages == arena.pages_of_chunk() {
+                empty.extend(self.forget_chunk(number));
+                left -= 1;
+            }
+        }
+        empty
+    }
+
+    fn forget_chunk(&mut self, number: usize) -> Option<Chunk> {
+        let chunk = self.chunks.get_mut(number)?.take()?;
+        self.stale_pages -= chunk.stale_pages;
+        self.peak_pages = self.taken_pages;
+        Some(chunk)
+    }
+
+    /// Gives a chunk's stale pages to the system.
+    fn purge(&mut self, number: usize, arena: &Shared) {
+        let Some(Some(chunk)) = self.chunks.get_mut(number) else { return };
+        self.stale_pages -= chunk.stale_pages;
+        chunk.purge(arena);
+        // Where blocks shrank by more than a chunk they may grow anew.
+        self.peak_pages = self.peak_pages.min(self.taken_pages + arena.pages_of_chunk());
     }
 }
 
@@ -233,6 +399,17 @@ impl Chunk {
         }
         *missed = pages;
         None
+    }
+
+    /// The first whole huge page, of `pages`, that is free and not there.
+    fn find_fresh(&self, pages: usize) -> Option<usize> {
+        let total = self.taken.0.len() * WORD_PAGES;
+        let is_fresh = |&first: &usize| {
+            [&self.taken, &self.stale].iter().all(|bits| bits.last(first, pages, 0).is_none())
+        };
+        // In a plain chunk small pages come one by one, which takes no longer than a step may.
+        let may = !self.plain && self.free_pages >= self.stale_pages + pages;
+        may.then(|| (0..total / pages).map(|at| at * pages).find(is_fresh)).flatten()
     }
 
     /// Marks free pages as taken; returns how many of them were stale.
@@ -512,6 +689,83 @@ mod tests {
         assert_eq!(chunks(&arena), chunks_before);
     }
 
+    /// Pages of a block that are in memory.
+    fn resident_pages(arena: &Arena, block: &super::Block) -> usize {
+        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
+        let first = block.start.addr().get() / arena.page_bytes();
+        let mut pages = vec![0; block.bytes / arena.page_bytes() * 8];
+        map.read_exact_at(&mut pages, first as u64 * 8).unwrap();
+        pages.chunks_exact(8).filter(|page| page[7] & 0x80 != 0).count()
+    }
+
+    #[test]
+    fn a_tended_arena_that_grows_hands_out_what_is_there_already() {
+        let arena = Arena::tended(true);
+        let bytes = 64 << 10;
+        let mut blocks = Vec::new();
+        for _ in 0..1200 {
+            if arena.is_due() {
+                arena.tend();
+            }
+            let block = arena.block(bytes).unwrap();
+            let resident = resident_pages(&arena, &block);
+            assert_eq!(resident, bytes / arena.page_bytes(), "block {}", blocks.len());
+            blocks.push(block);
+            let ahead = arena.0.state().stale_pages * arena.page_bytes();
+            assert!(ahead <= super::AHEAD_BYTES + super::HUGE_BYTES, "{ahead} bytes ahead");
+        }
+        // Nothing is brought for what is given and taken in turn.
+        let all = resident_bytes(&arena);
+        for _ in 0..1000 {
+            arena.tend();
+            blocks.remove(0);
+            blocks.push(arena.block(bytes).unwrap());
+        }
+        assert_eq!(resident_bytes(&arena), all);
+    }
+
+    #[test]
+    fn a_tended_arena_gives_back_when_it_is_tended() {
+        for huge in [false, true] {
+            let arena = Arena::tended(huge);
+            let (count, bytes) = (1024, 128 << 10);
+            let fill = |blocks: &mut Vec<super::Block>| {
+                while blocks.len() < count {
+                    if arena.is_due() {
+                        arena.tend();
+                    }
+                    let mut block = arena.block(bytes).unwrap();
+                    block.as_mut().fill(1);
+                    blocks.push(block);
+                }
+            };
+            let mut blocks = Vec::new();
+            // The second time it grows again, into holes and new chunks.
+            for _ in 0..2 {
+                fill(&mut blocks);
+                let all = count * bytes;
+                assert!(resident_bytes(&arena) <= all + STALE_BYTES_MAX);
+                let mut keep = false;
+                blocks.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                assert!(resident_bytes(&arena) >= all, "nothing goes while its user waits");
+                assert!(arena.is_due());
+                arena.tend();
+                assert!(resident_bytes(&arena) <= all / 2 + STALE_BYTES_MAX);
+                assert!(blocks.iter().all(|block| block.as_ref().iter().all(|&byte| byte == 1)));
+                blocks.clear();
+                arena.tend();
+                assert!(resident_bytes(&arena) <= STALE_BYTES_MAX);
+                assert_eq!(chunks(&arena), 1);
+            }
+            let state = arena.0.state();
+            let stale: usize = state.chunks.iter().flatten().map(|c| c.stale_pages).sum();
+            assert_eq!((stale, 0), (state.stale_pages, state.taken_pages));
+        }
+    }
+
     #[test]
     fn nothing_and_too_much_are_refused() {
         let arena = Arena::new(true);
@@ -524,12 +778,13 @@ mod tests {
 
     #[test]
     fn blocks_travel_between_threads() {
-        let arena = Arena::new(false);
+        let arena = Arena::tended(true);
         std::thread::scope(|scope| {
             for thread in 0..4_u8 {
                 let arena = arena.clone();
                 scope.spawn(move || {
                     for round in 0..500 {
+                        arena.tend();
                         let mut block = arena.block(1 + round * 37).unwrap();
                         block.as_mut().fill(thread);
                         std::thread::yield_now();

@@ -98,6 +98,26 @@ impl Mapping {
     }
 }
 
+/// Makes pages resident, so that the first write to each needs no fault. Where that is refused (a
+/// limit of the system's memory, say) they stay as they are.
+///
+/// # Safety
+/// `start` is the first of `bytes` bytes in pages of `page_bytes` that are mapped, writable and
+/// anonymous, hold nothing of use, and that nobody else refers to.
+pub(crate) unsafe fn populate(start: NonNull<u8>, bytes: usize, page_bytes: usize) {
+    // SAFETY: faulting pages in changes nothing that can be read; the range is mapped as promised.
+    let populated =
+        unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, Advice::LinuxPopulateWrite) };
+    // Before Linux 5.14 the advice is unknown.
+    if populated == Err(rustix::io::Errno::INVAL) {
+        for at in (0..bytes).step_by(page_bytes.max(1)) {
+            // SAFETY: inside the range, which is writable and holds nothing of use. Volatile: it is
+            // the fault that is wanted.
+            unsafe { start.add(at).write_volatile(0) };
+        }
+    }
+}
+
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: `start` is the beginning of `bytes` mapped, readable, initialised (zeroed by the

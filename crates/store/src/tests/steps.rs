@@ -1,10 +1,14 @@
 //! What one lock may hold up, on hard days: bounds on what is worked on under it, by exact counts.
 //! Times would tell of the machine, not of the store.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::config;
 use crate::Store;
 use crate::blocks::{Blocks, Purpose};
-use crate::face::{Fetch, Removal, StoreConfig, Write, WriteMode, Written};
+use crate::face::{Fetch, Removal, StoreConfig, Vivify, Write, WriteMode, Written};
 use crate::geometry::Geometry;
 use crate::shard::STEP_RECORDS;
 use crate::steps::{self, Work};
@@ -192,5 +196,104 @@ fn a_queue_full_of_gaps_is_passed_over_in_steps() {
     }
     assert!(store.stats().evictions > 0);
     within_bounds(16 << 10);
+    store.audit();
+}
+
+/// Like an arena of the server's: what is free and resident is handed out first, all else comes
+/// from the system; both ways to it are counted.
+#[derive(Default)]
+struct Tended(Arc<Resident>);
+
+#[derive(Default)]
+struct Resident {
+    free_bytes: AtomicUsize,
+    brought_bytes: AtomicUsize,
+    given_back_bytes: AtomicUsize,
+}
+
+struct TendedBlock(Box<[u8]>, Arc<Resident>);
+
+const AHEAD: usize = 1 << 20;
+const FREE_MAX: usize = 4 << 20;
+
+impl Blocks for Tended {
+    type Block = TendedBlock;
+
+    fn block(&self, bytes: usize, _: Purpose) -> Option<TendedBlock> {
+        let free = &self.0.free_bytes;
+        if free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(bytes)).is_err() {
+            steps::note(Work::SystemBytes, bytes);
+        }
+        Some(TendedBlock(vec![0; bytes].into_boxed_slice(), Arc::clone(&self.0)))
+    }
+
+    fn is_due(&self) -> bool {
+        !(AHEAD..=FREE_MAX).contains(&self.0.free_bytes.load(Relaxed))
+    }
+
+    fn tend(&self) {
+        let free = self.0.free_bytes.load(Relaxed);
+        let (count, change) = if free < AHEAD {
+            (&self.0.brought_bytes, 2 << 20)
+        } else {
+            (&self.0.given_back_bytes, free)
+        };
+        steps::note(Work::SystemBytes, change);
+        count.fetch_add(change, Relaxed);
+        let left = if free < AHEAD { free + change } else { 0 };
+        self.0.free_bytes.store(left, Relaxed);
+    }
+
+    fn prefetch(&self, _: &[u8]) {}
+}
+
+impl AsRef<[u8]> for TendedBlock {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for TendedBlock {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for TendedBlock {
+    fn drop(&mut self) {
+        self.1.free_bytes.fetch_add(self.0.len(), Relaxed);
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_the_system_finds_memory_or_gets_it_back() {
+    let blocks = Tended::default();
+    let resident = Arc::clone(&blocks.0);
+    let config = StoreConfig { item_bytes_max: 64 << 20, ..config(32 << 20) };
+    let store = Store::with_geometry(config, Geometry::of(1, 64 << 10), blocks);
+    steps::reset();
+    assert!((0..100).any(|_| !store.maintain(NOW).more));
+    assert_eq!(resident.brought_bytes.load(Relaxed), 0, "nothing is brought for an empty store");
+    let created = Vivify { expiry: Expiry::NEVER, new_cas: None, binary_key: false };
+    let vivify = Fetch { vivify: Some(created), ..Fetch::default() };
+    for number in 0..400_000 {
+        let key = format!("key-{number}");
+        let key = store.hashed(key.as_bytes());
+        if number % 8 == 0 {
+            let _ = store.fetch(key, NOW, &vivify, |_| ());
+        } else {
+            store.write(key, NOW, &super::set(), &[7; 100]);
+        }
+    }
+    assert!(store.stats().evictions > 10_000);
+    assert!(resident.brought_bytes.load(Relaxed) >= 24 << 20, "it grew by its limit");
+    for number in 0..400_000 {
+        let key = format!("key-{number}");
+        store.remove(store.hashed(key.as_bytes()), NOW, None, &Removal::Remove);
+    }
+    let rested = (0..1_000_000).any(|_| !store.maintain(NOW).more);
+    assert!(rested && store.stats().items == 0);
+    assert!(resident.given_back_bytes.load(Relaxed) >= 8 << 20);
+    assert_eq!(steps::most(Work::SystemBytes), 0, "bytes under a lock");
     store.audit();
 }
