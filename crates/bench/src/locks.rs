@@ -55,8 +55,8 @@ const KEY_BYTES: usize = 20;
 const NANOSECONDS_MAX: u64 = 60_000_000_000;
 /// A call is short up to here: well below a turn of the scheduler, and below all bounds.
 const SHORT_NANOSECONDS: u64 = 20_000;
-/// The thread's clock is read after so many calls at the latest, so that what the bench does between
-/// them adds little to a long one.
+/// The thread's clock is read after so many calls at the latest, so that what the bench does in
+/// between adds little to a long one.
 const MARK_CALLS: u32 = 64;
 /// Calls of background work in one phase; what is left then is left.
 const STEPS_MAX: u64 = 50_000_000;
@@ -197,6 +197,9 @@ struct Watch<'n> {
 
 impl Watch<'_> {
     fn calls(&mut self, name: &str, calls: u64, mut call: impl FnMut(u64)) -> Result<()> {
+        // What filled the store without being timed counts in no row.
+        self.tended.calls.store(0, Ordering::Relaxed);
+        self.tended.longest.store(0, Ordering::Relaxed);
         let mut timer = Timer::new(&self.tended)?;
         for number in 0..calls {
             timer.time(|| call(number));

@@ -77,7 +77,7 @@ struct State {
     stale_pages: usize,
     /// Pages in blocks.
     taken_pages: usize,
-    /// The most that `taken_pages` was: beyond, memory comes anew. What a full cache gives and takes
+    /// Most that `taken_pages` was; beyond it memory comes anew. What a full cache takes and gives
     /// lies below, so nothing is brought for it.
     peak_pages: usize,
     /// They were more than ever when little was left: [`Arena::tend`] is to bring some.
@@ -258,7 +258,7 @@ impl State {
         Ok((span, start))
     }
 
-    /// Counts a block's pages; when they are more than ever, what comes next may have to be brought.
+    /// Counts a block's pages; when they are more than ever, what comes next is perhaps brought.
     fn note_taken(&mut self, pages: usize, arena: &Shared) {
         self.taken_pages += pages;
         if self.taken_pages > self.peak_pages {
