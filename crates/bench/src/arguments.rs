@@ -33,6 +33,8 @@ pub enum Command {
     /// A trace or a synthetic workload: who misses more with the same resident memory?
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
+    /// Figures that several replays wrote (--json): one table, one picture
+    Table(Table),
     /// The longest single calls of the store alone, without a server, in thread CPU time
     Locks(Locks),
 }
@@ -61,7 +63,9 @@ Examples:
 
 const REPLAY_EXAMPLES: &str = "\
 With --against each server is started with the `-m` that makes its resident memory, when full, the
-asked part of the workload's footprint; the last server named sets the measure.
+asked part of the workload's footprint; the last server named sets the measure. `never seen` is the
+part of all look-ups that no cache can answer. Give requests enough (--requests): 20 for each key of
+a law, all of a trace in all its copies; else this part is most of what is missed by anybody.
 
 Examples:
   kannuki-bench replay --zipf 1.0 --value-size 24 --against 'kannuki serve' --against memcached
@@ -301,6 +305,17 @@ pub struct Replay {
     /// Write the figures there as JSON
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+/// See [`Command::Table`].
+#[derive(Args, Debug)]
+pub struct Table {
+    /// Files of `replay --against ... --json FILE`, in the order of the table
+    #[arg(required = true)]
+    pub figures: Vec<PathBuf>,
+    /// Draw miss ratio over memory there
+    #[arg(long)]
+    pub svg: Option<PathBuf>,
 }
 
 /// See [`Replay::ask`].

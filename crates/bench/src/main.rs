@@ -15,7 +15,7 @@ use kannuki_bench::load::{self, Amount, Cost, Shape};
 use kannuki_bench::locks::{self, LOCKS_HEAD, Locks};
 use kannuki_bench::picture;
 use kannuki_bench::process::{self, Account, Typed};
-use kannuki_bench::replay::{self, Against, Asking, INSIDE_HEAD, Inside};
+use kannuki_bench::replay::{self, Against, Asking, INSIDE_HEAD, Inside, Point};
 use kannuki_bench::table::markdown;
 use kannuki_bench::trace;
 use kannuki_bench::workload::{Sizes, Workload};
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Compare(words) => run_compare(&words),
         Command::Handshakes(words) => run_handshakes(&words),
         Command::Replay(words) => run_replay(&words),
+        Command::Table(words) => run_table(&words),
         Command::Locks(words) => run_locks(&words),
     };
     match done {
@@ -163,21 +164,43 @@ fn run_replay(words: &Replay) -> Result<()> {
         print!("{}", markdown(&ALONE_HEAD, &rows));
         return write_json(words.json.as_deref(), &rows);
     }
-    let servers = words.against.iter().map(|typed| Typed::parse(typed)).collect::<Result<_>>()?;
+    let servers: Vec<Typed> =
+        words.against.iter().map(|typed| Typed::parse(typed)).collect::<Result<_>>()?;
+    for typed in servers.iter().filter(|typed| typed.has_memory()) {
+        eprintln!("{typed}: its -m is replaced, so that all get the same resident memory");
+    }
     let how = Against { servers, parts: words.memory.clone(), warm: words.warm, asking };
     let mut points = Vec::new();
     for workload in &workloads {
         points.append(&mut replay::against(workload, &how)?);
         // After each, so that a long run that is interrupted leaves what it has.
         write_json(words.json.as_deref(), &points)?;
-        if let Some(path) = &words.svg {
-            std::fs::write(path, picture::svg(&replay::picture(&points)))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        draw(words.svg.as_deref(), &points)?;
     }
     println!("{}\n", process::machine()?);
     print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
     Ok(())
+}
+
+/// Figures of earlier replays as one table and one picture.
+fn run_table(words: &words::Table) -> Result<()> {
+    let mut points: Vec<Point> = Vec::new();
+    for path in &words.figures {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        let found: Vec<Point> = serde_json::from_str(&text)
+            .with_context(|| format!("{name} was not written by replay --against --json"))?;
+        points.extend(found);
+    }
+    draw(words.svg.as_deref(), &points)?;
+    print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
+    Ok(())
+}
+
+fn draw(path: Option<&Path>, points: &[Point]) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, picture::svg(&replay::picture(points)))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn run_locks(words: &words::Locks) -> Result<()> {
@@ -215,7 +238,7 @@ const ALONE_HEAD: [&str; 8] = [
     "resident, MiB",
     "resident B an item",
 ];
-const AGAINST_HEAD: [&str; 10] = [
+const AGAINST_HEAD: [&str; 11] = [
     "workload",
     "item, B",
     "memory",
@@ -224,6 +247,7 @@ const AGAINST_HEAD: [&str; 10] = [
     "resident, MiB",
     "items held",
     "resident B an item",
+    "never seen",
     "miss ratio",
     "of the last server's",
 ];

@@ -22,12 +22,18 @@ pub struct Line {
 
 /// A panel in pixels, its margins included.
 const WIDTH: f64 = 300.0;
-const HEIGHT: f64 = 210.0;
-/// Left of, below, above and right of the diagram itself.
+const HEIGHT: f64 = 224.0;
+/// Left of, below, above and right of the diagram itself; above it stands the title, and below
+/// that, in rows of their own, the names of the lines: no line can run through them.
 const LEFT: f64 = 46.0;
 const BELOW: f64 = 38.0;
 const ABOVE: f64 = 26.0;
 const RIGHT: f64 = 14.0;
+/// Names side by side, and the height of a row of them.
+const NAMES: usize = 2;
+const NAMES_HEIGHT: f64 = 14.0;
+/// Of a name, shown: as much as half the width takes in letters of this size.
+const NAME_LETTERS_MAX: usize = 21;
 /// Panels side by side.
 const COLUMNS: usize = 3;
 /// Distinct for eyes that see no red or no green.
@@ -60,9 +66,10 @@ fn draw(out: &mut String, panel: &Panel) {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
     let x_most = round_up(points().map(|point| point.0).fold(0.0, f64::max));
     let y_most = round_up(points().map(|point| point.1).fold(0.0, f64::max));
-    let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - ABOVE - BELOW);
+    let above = ABOVE + NAMES_HEIGHT * panel.lines.len().div_ceil(NAMES) as f64;
+    let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - above - BELOW);
     let x_at = |x: f64| LEFT + x / x_most * inner_width;
-    let y_at = |y: f64| ABOVE + (1.0 - y / y_most) * inner_height;
+    let y_at = |y: f64| above + (1.0 - y / y_most) * inner_height;
     text(out, (LEFT, 16.0), "start", &panel.title);
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
@@ -88,15 +95,17 @@ fn draw(out: &mut String, panel: &Panel) {
                 writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
         }
     }
+    names(out, panel);
+}
+
+fn names(out: &mut String, panel: &Panel) {
     for (number, (line, colour)) in panel.lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
-        let y = ABOVE + 10.0 + 12.0 * number as f64;
-        let _ = writeln!(
-            out,
-            "<circle cx=\"{}\" cy=\"{}\" r=\"3\" fill=\"{colour}\"/>",
-            WIDTH - RIGHT - 78.0,
-            y - 3.0
-        );
-        text(out, (WIDTH - RIGHT - 70.0, y), "start", &line.name);
+        let x = LEFT + (WIDTH - LEFT - RIGHT) / NAMES as f64 * (number % NAMES) as f64;
+        let y = ABOVE + 4.0 + NAMES_HEIGHT * (number / NAMES) as f64;
+        let (dot_x, dot_y) = (x + 4.0, y - 3.5);
+        let _ = writeln!(out, "<circle cx=\"{dot_x}\" cy=\"{dot_y}\" r=\"3\" fill=\"{colour}\"/>");
+        let name: String = line.name.chars().take(NAME_LETTERS_MAX).collect();
+        text(out, (x + 11.0, y), "start", &name);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariants: it listens on 127.0.0.1 only, on a port that was free; it is ended by its own process
 //! id however the bench ends; a reading is of that process alone.
 
+use std::fmt;
 use std::fs;
 use std::io::{Read as _, Seek as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -140,6 +141,13 @@ impl Typed {
         program.rsplit('/').next().unwrap_or(program)
     }
 
+    /// Whether it says how much memory to use.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        let is_long = |word: &str| word.split('=').next() == Some("--memory-limit");
+        self.words.iter().any(|word| word == "-m" || is_short_memory(word) || is_long(word))
+    }
+
     /// The same with more words behind.
     #[must_use]
     pub fn with(&self, more: &[String]) -> Self {
@@ -161,6 +169,13 @@ impl Typed {
         }
         words.extend(["-m".to_owned(), mebibytes.to_string()]);
         Self { words }
+    }
+}
+
+impl fmt::Display for Typed {
+    /// As it was split: quotes are not put back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words.join(" "))
     }
 }
 
@@ -353,6 +368,7 @@ mod tests {
                 Typed::parse(typed).unwrap().with_memory(64).words,
                 ["x", "serve", "-m", "64"]
             );
+            assert_eq!(Typed::parse(typed).unwrap().has_memory(), typed != "x serve");
         }
         assert_eq!(Typed::parse("/usr/bin/memcached").unwrap().name(), "memcached");
     }

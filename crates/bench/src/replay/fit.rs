@@ -22,7 +22,7 @@ const FILL_TIMES: f64 = 1.25;
 const MIB: u64 = 1 << 20;
 
 /// A server's `-m` for a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fitted {
     /// In MiB.
     pub memory: u64,

@@ -25,7 +25,7 @@ pub struct Against {
 }
 
 /// One server at one memory.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Point {
     /// The workload's name.
     pub workload: String,
@@ -45,6 +45,9 @@ pub struct Point {
     pub tally: Tally,
     /// Misses over all look-ups.
     pub miss_ratio: f64,
+    /// The part of it that no cache can avoid ([`Workload::floor`]).
+    #[serde(default)]
+    pub floor: Option<f64>,
     /// Seconds by which the pace was missed.
     pub late: f64,
 }
@@ -62,11 +65,20 @@ const TOLERANCE: f64 = 0.01;
 /// When a server fails, or no memory is large enough for all of them.
 pub fn against(workload: &Workload, how: &Against) -> Result<Vec<Point>> {
     let footprint = workload.footprint();
+    let floor = workload.floor((footprint.requests as f64 * how.warm) as u64);
     let sides = Sides::halves()?;
     let mut points = Vec::new();
-    eprintln!("{}: {footprint:?}", workload.name);
+    eprintln!(
+        "{}: {} items, {} MiB, {} requests; {:.1} % of all look-ups are of what was never seen \
+         before",
+        workload.name,
+        footprint.items,
+        footprint.bytes >> 20,
+        footprint.requests,
+        floor * 100.0
+    );
     for &part in &how.parts {
-        match at_part(workload, how, footprint, part, &sides) {
+        match at_part(workload, how, (footprint, floor), part, &sides) {
             Ok(mut found) => points.append(&mut found),
             Err(error) => eprintln!("  1/{:.0}: left out: {error:#}", 1.0 / part),
         }
@@ -78,7 +90,7 @@ pub fn against(workload: &Workload, how: &Against) -> Result<Vec<Point>> {
 fn at_part(
     workload: &Workload,
     how: &Against,
-    footprint: Footprint,
+    (footprint, floor): (Footprint, f64),
     part: f64,
     sides: &Sides,
 ) -> Result<Vec<Point>> {
@@ -92,7 +104,20 @@ fn at_part(
         points.push(point(workload, how, footprint, part, sides, (typed, fit))?);
     }
     points.push(point(workload, how, footprint, part, sides, (last, measure))?);
+    for (point, server) in points.iter_mut().zip(names(&how.servers)) {
+        (point.server, point.floor) = (server, Some(floor));
+    }
     Ok(points)
+}
+
+/// The programs' names; where two are alike, all that was typed, since a table and a picture tell
+/// servers apart by name.
+fn names(servers: &[Typed]) -> Vec<String> {
+    let is_alone = |name: &str| servers.iter().filter(|typed| typed.name() == name).count() == 1;
+    servers
+        .iter()
+        .map(|typed| if is_alone(typed.name()) { typed.name().into() } else { typed.to_string() })
+        .collect()
 }
 
 fn point(
@@ -129,6 +154,7 @@ fn point(
         items,
         tally,
         miss_ratio,
+        floor: None,
         late,
     })
 }
@@ -198,6 +224,7 @@ pub fn rows(points: &[Point]) -> Vec<Vec<String>> {
             mebibytes(point.resident),
             point.items.to_string(),
             format!("{:.1}", point.resident as f64 / point.items.max(1) as f64),
+            point.floor.map_or_else(|| "-".into(), |floor| format!("{floor:.4}")),
             format!("{:.4}", point.miss_ratio),
             format!("{:.3}", point.miss_ratio / measure(point).max(f64::MIN_POSITIVE)),
         ]

@@ -17,7 +17,7 @@ pub use matrix::{Against, Point, against, alone, picture, rows};
 pub use play::{Play, play};
 
 /// What came of a replay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Reads and counts that found their item.
     pub hits: u64,

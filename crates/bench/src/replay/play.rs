@@ -102,5 +102,9 @@ fn tell(workload: &Workload, done: u64, tally: &Tally, started: Instant) {
     let (millions, ratio) = (done as f64 / 1e6, tally.miss_ratio());
     let rate = millions / started.elapsed().as_secs_f64().max(1e-3);
     let name = &workload.name;
-    eprintln!("  {name}: {millions:.0} M requests, {rate:.2} M/s, miss ratio {ratio:.4}");
+    let left = workload.requests_in_all().saturating_sub(done) as f64 / 1e6 / rate.max(1e-6);
+    eprintln!(
+        "  {name}: {millions:.0} M requests, {rate:.2} M/s, about {left:.0} s left, miss ratio \
+         {ratio:.4}"
+    );
 }

@@ -237,6 +237,33 @@ impl Workload {
         })
     }
 
+    /// Requests of a whole run, all copies.
+    #[must_use]
+    pub const fn requests_in_all(&self) -> u64 {
+        self.requests.saturating_mul(self.copies)
+    }
+
+    /// Misses over look-ups that no cache can avoid, whatever its memory: look-ups of what was
+    /// neither asked for nor written before. The first `warm` requests are not counted.
+    #[must_use]
+    pub fn floor(&self, warm: u64) -> f64 {
+        let one = Self { copies: 1, ..self.clone() };
+        let warm = warm / self.copies.max(1);
+        let mut seen = vec![0_u64; (self.numbers / 64 + 1) as usize];
+        let (mut firsts, mut look_ups) = (0_u64, 0_u64);
+        for (at, request) in (0_u64..).zip(one.requests()) {
+            let number = request.item.number;
+            let Some(word) = seen.get_mut((number / 64) as usize) else { continue };
+            let bit = 1 << (number % 64);
+            if at >= warm && request.act != Act::Write {
+                look_ups += 1;
+                firsts += u64::from(*word & bit == 0);
+            }
+            *word |= bit;
+        }
+        firsts as f64 / look_ups.max(1) as f64
+    }
+
     /// Counts a whole run of it.
     #[must_use]
     pub fn footprint(&self) -> Footprint {
@@ -277,6 +304,19 @@ mod tests {
         let trace = Trace { name: "t".into(), keys: vec![0], distinct: 1 };
         assert!(Workload::of_trace(trace.clone(), 5, 1).is_err());
         assert!(Workload::of_trace(trace, 300, 1).is_err());
+    }
+
+    #[test]
+    fn the_floor_is_what_was_never_seen_before() {
+        let trace = Trace { name: "t".into(), keys: vec![0, 1, 0, 2], distinct: 3 };
+        let (workload, _) = Workload::of_trace(trace, 20, 24).unwrap().enlarged(250, 100).unwrap();
+        assert!(workload.copies > 1 && workload.requests_in_all() == 4 * workload.copies);
+        let near = |share: f64, expected: f64| assert!((share - expected).abs() < 1e-9, "{share}");
+        near(workload.floor(0), 0.75);
+        near(workload.floor(2 * workload.copies), 0.5);
+        // Cluster 31 writes nearly all of its items before anybody reads them, if they do at all.
+        let written = Workload::twitter(31, 1 << 20, 20_000).unwrap();
+        assert!((0.5..1.0).contains(&written.floor(0)), "{}", written.floor(0));
     }
 
     #[test]
