@@ -4,7 +4,14 @@
 //! Invariant: a command that exists is well formed. Numbers are in range, keys have a legal length,
 //! modes are known; nothing here needs to be checked again.
 
-use crate::{binary::Binary, key::Key, limits::SLAB_CLASS_MAX, meta::Meta, number};
+use crate::{
+    binary::Binary,
+    blank::{blanks, until_blank},
+    key::Key,
+    limits::SLAB_CLASS_MAX,
+    meta::Meta,
+    number,
+};
 
 /// A complete command, borrowed from the bytes that the peer sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,6 +162,15 @@ impl<'b> Keys<'b> {
         Self { rest }
     }
 
+    /// Whether no second key follows.
+    #[inline]
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        let rest = self.rest.get(blanks(self.rest)..).unwrap_or_default();
+        let behind = rest.get(until_blank(rest)..).unwrap_or_default();
+        blanks(behind) == behind.len()
+    }
+
     /// The bytes not yet handed out, so that a long list can be resumed later.
     #[must_use]
     pub const fn rest(&self) -> &'b [u8] {
@@ -165,11 +181,10 @@ impl<'b> Keys<'b> {
 impl<'b> Iterator for Keys<'b> {
     type Item = Key<'b>;
 
+    #[inline]
     fn next(&mut self) -> Option<Key<'b>> {
-        let start = self.rest.iter().position(|&byte| byte != b' ')?;
-        let (_, from_key) = self.rest.split_at_checked(start)?;
-        let end = memchr::memchr(b' ', from_key).unwrap_or(from_key.len());
-        let (key, rest) = from_key.split_at_checked(end)?;
+        let (_, from_key) = self.rest.split_at_checked(blanks(self.rest))?;
+        let (key, rest) = from_key.split_at_checked(until_blank(from_key))?;
         self.rest = rest;
         Key::new(key)
     }

@@ -9,6 +9,7 @@
 
 use crate::{
     binary::{HEADER_BYTES, MAGIC_REQUEST},
+    blank::{blanks, until_blank},
     command::Keys,
     key::Key,
     number,
@@ -57,9 +58,13 @@ impl<'b> Glance<'b> {
             }
             b"set" | b"add" | b"replace" | b"append" | b"prepend" | b"cas" => {
                 let (key, fields) = split_token(arguments);
-                let (_flags, fields) = split_token(fields);
-                let (_exptime, fields) = split_token(fields);
-                self.skip_block(split_token(fields).0);
+                if let Some([_, _, length]) = fields.strip_prefix(b" ").and_then(number::three) {
+                    self.skip_bytes(length);
+                } else {
+                    let (_flags, fields) = split_token(fields);
+                    let (_exptime, fields) = split_token(fields);
+                    self.skip_block(split_token(fields).0);
+                }
                 return Key::new(key);
             }
             b"ms" => {
@@ -74,8 +79,12 @@ impl<'b> Glance<'b> {
 
     /// Leaves a data block and its terminator out; all the rest if there is no telling its length.
     fn skip_block(&mut self, length: &[u8]) {
-        let behind = number::unsigned_u32(length).unwrap_or(u32::MAX) as usize;
-        self.rest = self.rest.get(behind.saturating_add(2)..).unwrap_or_default();
+        self.skip_bytes(number::unsigned_u32(length).unwrap_or(u32::MAX));
+    }
+
+    fn skip_bytes(&mut self, length: u32) {
+        let behind = (length as usize).saturating_add(2);
+        self.rest = self.rest.get(behind..).unwrap_or_default();
     }
 
     /// The key of a binary request, which is left behind; `None` if its head is not whole.
@@ -115,17 +124,18 @@ impl<'b> Iterator for Glance<'b> {
 const VERB_BYTES_MAX: usize = 8;
 
 /// The command of a line, and what follows it.
+#[inline]
 fn split_verb(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = line.get(..VERB_BYTES_MAX).unwrap_or(line);
-    line.split_at_checked(start.iter().position(|&byte| byte == b' ')?)
+    let end = until_blank(start);
+    if end == start.len() { None } else { line.split_at_checked(end) }
 }
 
 /// The first token behind blanks, and what follows it.
+#[inline]
 fn split_token(arguments: &[u8]) -> (&[u8], &[u8]) {
-    let start = arguments.iter().take_while(|&&byte| byte == b' ').count();
-    let token = arguments.get(start..).unwrap_or_default();
-    let end = memchr::memchr(b' ', token).unwrap_or(token.len());
-    token.split_at_checked(end).unwrap_or((token, &[]))
+    let token = arguments.get(blanks(arguments)..).unwrap_or_default();
+    token.split_at_checked(until_blank(token)).unwrap_or((token, &[]))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@
 
 pub mod base64;
 pub mod binary;
+mod blank;
 pub mod command;
 pub mod decoder;
 mod encode;
@@ -39,6 +40,6 @@ pub mod udp;
 pub mod violation;
 
 pub use command::Command;
-pub use decoder::{Decoded, Decoder, Dialect, Event};
+pub use decoder::{Decoded, Decoder, Dialect, Event, Usual};
 pub use key::Key;
 pub use violation::Violation;

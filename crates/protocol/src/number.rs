@@ -18,6 +18,39 @@ pub(crate) fn unsigned(token: &[u8]) -> Option<u64> {
     })
 }
 
+/// Three numbers of one to nine digits, one blank between two: what nearly all lines that announce
+/// a block end in. `None` is for the strict functions, one by one, to judge.
+#[inline]
+pub(crate) fn three(fields: &[u8]) -> Option<[u32; 3]> {
+    let mut numbers = [0; 3];
+    let mut fields = fields.iter();
+    for (place, number) in numbers.iter_mut().enumerate() {
+        let mut digits = 0;
+        loop {
+            let Some(&byte) = fields.next() else {
+                // The end is where the third one ends.
+                if place == 2 && digits > 0 {
+                    break;
+                }
+                return None;
+            };
+            let digit = byte.wrapping_sub(b'0');
+            if digit <= 9 && digits < DIGITS_SAFE {
+                *number = *number * 10 + u32::from(digit);
+                digits += 1;
+            } else if byte == b' ' && digits > 0 && place < 2 {
+                break;
+            } else {
+                return None;
+            }
+        }
+    }
+    Some(numbers)
+}
+
+/// So many digits are never more than an `i32` holds.
+const DIGITS_SAFE: u32 = 9;
+
 /// Digits only, 32 bits.
 pub(crate) fn unsigned_u32(token: &[u8]) -> Option<u32> {
     u32::try_from(unsigned(token)?).ok()
@@ -66,6 +99,29 @@ mod tests {
         assert_eq!(signed(b"-0"), Some(0));
         for bad in [&b"2147483648"[..], b"-2147483649", b"-", b"--1", b"+1", b"", b"1-"] {
             assert_eq!(signed(bad), None, "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn three_plain_numbers_or_nothing() {
+        assert_eq!(three(b"0 0 36"), Some([0, 0, 36]));
+        assert_eq!(three(b"007 999999999 1"), Some([7, 999_999_999, 1]));
+        for other in [
+            &b""[..],
+            b"0",
+            b"0 0",
+            b"0 0 ",
+            b" 0 0 1",
+            b"0  0 1",
+            b"0 0 1 ",
+            b"0 0 1 noreply",
+            b"0 -1 1",
+            b"+1 0 1",
+            b"0 0 1234567890",
+            b"0 0 1x",
+            b"0	0 1",
+        ] {
+            assert_eq!(three(other), None, "{}", other.escape_ascii());
         }
     }
 

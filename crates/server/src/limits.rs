@@ -70,16 +70,13 @@ pub(crate) const ACCEPT_RETRY_MILLIS: u64 = 10;
 pub(crate) const BATCH_BYTES: usize = 2 * READ_BYTES;
 
 /// Connections whose commands are executed as one batch. More would not look further ahead, see
-/// [`AHEAD_KEYS`], only let the bytes of the first grow cold.
+/// [`AHEAD_STEPS`], only let the bytes of the first grow cold.
 pub(crate) const BATCH_CONNECTIONS: usize = 64;
 
-/// Keys that one step of looking ahead adds: some for each of the store's shards, whose lock is
-/// taken once for all of its keys. 16 was slower, because a lock waits for the loads before it.
-pub(crate) const AHEAD_STEP_KEYS: usize = 64;
-
-/// Keys that are looked at before they are asked for: one step each for its part of the index, its
-/// bucket and its item, and one that is being asked for.
-pub(crate) const AHEAD_KEYS: usize = 4 * AHEAD_STEP_KEYS;
+/// Steps of [`kannuki_store::batch::BATCH_KEYS`] keys that are looked at before they are asked for:
+/// one each for their part of the index, their bucket and their item, and one that is being asked
+/// for.
+pub(crate) const AHEAD_STEPS: usize = 4;
 
 /// Bytes that a lone connection has sent below which nobody looks ahead: they hold one command, or
 /// two, whose misses have little to overlap with.
@@ -177,4 +174,4 @@ pub(crate) const SCRAM_ROUNDS_MAX: u32 = 1_000_000;
 
 const _: () = assert!(CHAIN_COPY_BYTES_MAX < OUTPUT_BYTES_HIGH);
 const _: () = assert!(OUTPUT_BYTES_HIGH <= OUTPUT_KEEP_BYTES);
-const _: () = assert!(AHEAD_STRAY_KEYS <= AHEAD_KEYS);
+const _: () = assert!(AHEAD_STRAY_KEYS <= kannuki_store::batch::BATCH_KEYS);

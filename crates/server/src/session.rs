@@ -12,7 +12,7 @@
 
 use kannuki_guard::{Access, CertificateNames, Denial, Permit, action};
 use kannuki_protocol::{
-    Command, Decoder, Dialect, Event,
+    Command, Decoder, Dialect, Event, Usual,
     binary::{Binary, BinaryVerb},
     command::{Admin, AdminVerb, Get, Keys, LruCrawler, Stats},
     limits::KEY_BYTES_MAX,
@@ -139,27 +139,11 @@ impl Session {
                 return Progress { used, next: Next::Yield };
             }
             let replied = out.len();
-            let stepped = match std::mem::replace(&mut self.stage, Stage::Commands) {
-                Stage::Keys { listing, rest: length, tail } => {
-                    *budget = budget.saturating_sub(1);
-                    self.keys(turn, rest, listing, length, tail, out)
-                }
-                Stage::Dump(dump) => {
-                    *budget = budget.saturating_sub(1);
-                    self.dump(turn, dump, out)
-                }
-                Stage::Pending(pending) if pending.is_due(turn.now) => {
-                    *budget = budget.saturating_sub(1);
-                    Stepped { used: 0, next: self.answer_login(turn, *pending, out.bytes()) }
-                }
-                Stage::Pending(pending) => {
-                    self.stage = Stage::Pending(pending);
-                    return Progress { used, next: Next::Hold };
-                }
-                stage => {
-                    self.stage = stage;
+            let stepped = match self.stage {
+                Stage::Commands | Stage::Block(_) | Stage::Login(_) => {
                     self.event(turn, rest, budget, out)
                 }
+                _ => self.go_on(turn, rest, budget, out),
             };
             if turn.verbose {
                 self.log_reply(out.since(replied));
@@ -168,6 +152,34 @@ impl Session {
             if let Some(next) = stepped.next {
                 return Progress { used, next };
             }
+        }
+    }
+
+    /// Goes on with what takes more than one step.
+    fn go_on(
+        &mut self,
+        turn: &Turn<'_>,
+        rest: &[u8],
+        budget: &mut u32,
+        out: &mut Output,
+    ) -> Stepped {
+        let stage = match std::mem::replace(&mut self.stage, Stage::Commands) {
+            Stage::Pending(pending) if !pending.is_due(turn.now) => {
+                self.stage = Stage::Pending(pending);
+                return Stepped { used: 0, next: Some(Next::Hold) };
+            }
+            stage => stage,
+        };
+        *budget = budget.saturating_sub(1);
+        match stage {
+            Stage::Keys { listing, rest: length, tail } => {
+                self.keys(turn, rest, listing, length, tail, out)
+            }
+            Stage::Dump(dump) => self.dump(turn, dump, out),
+            Stage::Pending(pending) => {
+                Stepped { used: 0, next: self.answer_login(turn, *pending, out.bytes()) }
+            }
+            Stage::Commands | Stage::Block(_) | Stage::Login(_) => Stepped::on(0),
         }
     }
 
@@ -302,18 +314,25 @@ impl Session {
         budget: &mut u32,
         out: &mut Output,
     ) -> Stepped {
+        if let Some((usual, used)) = self.decoder.usual(rest) {
+            let (head, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
+            self.begins(turn, head, budget);
+            return match usual {
+                Usual::Get(get) => self.begin_keys(turn, &get, head, out),
+                Usual::Set(set) => {
+                    let block = self.begin_block(turn, &Command::Set(set), head, after, out);
+                    Stepped::on(used + block)
+                }
+            };
+        }
         let decoded = self.decoder.decode(rest);
         let used = decoded.used;
         match decoded.event {
             Event::Incomplete => Stepped { used, next: Some(Next::Read) },
             Event::Command(command) => {
-                *budget = budget.saturating_sub(1);
-                turn.counters.add(Counter::Commands, 1);
                 let skipped = decoded.skipped;
                 let head = rest.get(skipped..used).unwrap_or_default();
-                if turn.verbose {
-                    self.log_command(head);
-                }
+                self.begins(turn, head, budget);
                 let after = rest.get(used..).unwrap_or_default();
                 let stepped = self.command(turn, &command, head, after, out);
                 Stepped { used: skipped + stepped.used, next: stepped.next }
@@ -328,6 +347,16 @@ impl Session {
                 *budget = budget.saturating_sub(1);
                 Stepped { used, next: violation.closes.then_some(Next::Close) }
             }
+        }
+    }
+
+    /// A command is about to be executed.
+    #[inline]
+    fn begins(&self, turn: &Turn<'_>, head: &[u8], budget: &mut u32) {
+        *budget = budget.saturating_sub(1);
+        turn.counters.add(Counter::Commands, 1);
+        if turn.verbose {
+            self.log_command(head);
         }
     }
 
@@ -428,14 +457,15 @@ impl Session {
         out: &mut Output,
     ) -> Stepped {
         let mut keys = get.keys;
-        let single = keys.nth(1).is_none();
+        let single = keys.is_single();
         let listing = Listing { touch: get.touch, with_cas: get.with_cas, single };
-        let length = get.keys.rest().len();
+        if classic::get(turn, &self.access, listing, &mut keys, out) {
+            return Stepped::on(head.len());
+        }
         let tail = head.len() - without_end(head).len();
-        let before = head.len().saturating_sub(tail + length);
-        let rest = head.get(before..).unwrap_or_default();
-        let stepped = self.keys(turn, rest, listing, length, tail, out);
-        Stepped { used: before + stepped.used, next: stepped.next }
+        let rest = keys.rest().len();
+        self.stage = Stage::Keys { listing, rest, tail };
+        Stepped::on(head.len().saturating_sub(tail + rest))
     }
 
     /// Answers the keys in the first `length` bytes of `rest`; `tail` bytes end their line.
@@ -486,18 +516,16 @@ impl Session {
             }
             return 0;
         }
+        if let Some((value, used)) = self.decoder.whole_block(after) {
+            store(turn, permit, command, Payload::Whole(value), out);
+            return used;
+        }
         let decoded = self.decoder.decode(after);
-        match decoded.event {
-            Event::Data { piece, last: true } => {
-                store(turn, permit, command, Payload::Whole(piece), out);
-            }
-            Event::Violation(violation) => {
-                refusals::count_fault(turn.counters, violation.fault);
-                count_bad_block(turn, command);
-                violation.encode(out.bytes());
-            }
-            // The decoder has the whole block before it; it cannot ask for more.
-            _ => {}
+        // The block is whole, so its end is wrong.
+        if let Event::Violation(violation) = decoded.event {
+            refusals::count_fault(turn.counters, violation.fault);
+            count_bad_block(turn, command);
+            violation.encode(out.bytes());
         }
         decoded.used
     }

@@ -30,10 +30,35 @@ pub fn item_size(key_bytes: usize, value_bytes: u32, flags: u32, cas_enabled: bo
 
 /// The class of an item of that size, `1..=39`.
 #[must_use]
+#[inline]
 pub fn class_of(item_bytes: u32) -> u8 {
-    let below = CHUNK_BYTES.partition_point(|&chunk| chunk < item_bytes);
-    u8::try_from(below.min(CLASSES - 1) + 1).unwrap_or(u8::MAX)
+    match SHORT.get((item_bytes as usize).div_ceil(SHORT_STEP)) {
+        Some(&class) => class,
+        None => class_searched(item_bytes),
+    }
 }
+
+const fn class_searched(item_bytes: u32) -> u8 {
+    let mut class = 1;
+    while class < CLASSES && CHUNK_BYTES[class - 1] < item_bytes {
+        class += 1;
+    }
+    class as u8
+}
+
+/// All chunk sizes up to here are multiples of [`SHORT_STEP`].
+const SHORT_BYTES: usize = 2320;
+const SHORT_STEP: usize = 8;
+/// The class of so many times eight bytes: every command asks for one or two.
+const SHORT: [u8; SHORT_BYTES / SHORT_STEP + 1] = {
+    let mut classes = [0; SHORT_BYTES / SHORT_STEP + 1];
+    let mut at = 0;
+    while at < classes.len() {
+        classes[at] = class_searched((at * SHORT_STEP) as u32);
+        at += 1;
+    }
+    classes
+};
 
 /// Chunk size of a class; 0 if there is no such class.
 #[must_use]

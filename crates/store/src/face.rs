@@ -19,7 +19,7 @@ pub struct StoreConfig {
     pub seed: [u8; 16],
 }
 
-/// A key and its hash by [`crate::Store::hashed`], so that a batch can hash and prefetch first.
+/// A key and its hash by [`crate::Store::hashed`], or by [`crate::Store::foresee`].
 #[derive(Clone, Copy, Debug)]
 pub struct Hashed<'k> {
     pub(crate) key: &'k [u8],
@@ -41,17 +41,10 @@ impl<'k> Hashed<'k> {
         Self { cas_hidden: true, ..self }
     }
 
-    /// Its hash, for [`crate::Store::bring_near`].
+    /// Its hash.
     #[must_use]
     pub const fn hash(&self) -> u64 {
         self.hash
-    }
-
-    /// This hash for `key`, if that is the very same bytes at the same place in memory: nobody can
-    /// have changed them since, because both borrow them.
-    #[must_use]
-    pub fn same<'s>(&self, key: &'s [u8]) -> Option<Hashed<'s>> {
-        std::ptr::eq(self.key, key).then_some(Hashed { key, hash: self.hash, cas_hidden: false })
     }
 }
 

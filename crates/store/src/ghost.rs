@@ -62,12 +62,6 @@ impl Ghost {
         row[..PRINT_BYTES].copy_from_slice(&fingerprint(hash));
     }
 
-    /// Whether this hash is remembered.
-    pub(crate) fn knows(&self, hash: u64) -> bool {
-        let print = fingerprint(hash);
-        self.near(hash).chunks_exact(PRINT_BYTES).any(|held| held == print)
-    }
-
     /// Whether this hash is remembered; it is forgotten.
     pub(crate) fn take(&mut self, hash: u64) -> bool {
         let Some(row) = self.row_mut(hash) else { return false };

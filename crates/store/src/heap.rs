@@ -77,6 +77,10 @@ pub(crate) struct Facts {
 pub(crate) struct Seen {
     pub(crate) facts: Facts,
     pub(crate) key_bytes: usize,
+    /// Where the value lies in the segment, and where the next record begins; 0 for a large item.
+    value_at: u32,
+    value_end: u32,
+    next_at: u32,
     pub(crate) generation: u64,
     pub(crate) queue: Queue,
 }
@@ -152,6 +156,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         &record[spans.value..spans.end]
     }
 
+    /// The value of a record in `segment` that was seen just now.
+    #[inline]
+    pub(crate) fn value_seen(&self, segment: usize, seen: &Seen) -> &[u8] {
+        let Some(segment) = self.segment(segment) else { return &[] };
+        &segment.block.as_ref()[seen.value_at as usize..seen.value_end as usize]
+    }
+
     /// Bytes from the start of an item's record, to prefetch.
     #[inline]
     pub(crate) fn near(&self, location: Location) -> &[u8] {
@@ -163,17 +174,25 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         }
     }
 
+    #[inline]
     pub(crate) fn see(&self, location: Location, now: Now) -> Option<Seen> {
         match self.addressing.place(location) {
             Place::Large(number) => {
                 let large = self.large(number)?;
-                let (facts, generation, queue) = (large.facts, large.generation, large.queue);
-                Some(Seen { facts, key_bytes: large.key.len(), generation, queue })
+                Some(Seen {
+                    facts: large.facts,
+                    key_bytes: large.key.len(),
+                    value_at: 0,
+                    value_end: 0,
+                    next_at: 0,
+                    generation: large.generation,
+                    queue: large.queue,
+                })
             }
             Place::Record { segment, offset } => {
                 let segment = self.segment(segment)?;
                 let record = &segment.block.as_ref()[offset..];
-                let (head, _) = Head::read(record, segment.base, now);
+                let (head, spans) = Head::read(record, segment.base, now);
                 let cas =
                     if self.cas { head.cas.unwrap_or_else(|| segment.cas_at(offset)) } else { 0 };
                 let facts = Facts {
@@ -184,8 +203,16 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
                     last_access: head.last_access,
                     marks: head.marks,
                 };
-                let (generation, queue) = (segment.generation, segment.queue);
-                Some(Seen { facts, key_bytes: head.key_bytes.into(), generation, queue })
+                // A segment has a mebibyte at the most.
+                Some(Seen {
+                    facts,
+                    key_bytes: head.key_bytes.into(),
+                    value_at: (offset + spans.value) as u32,
+                    value_end: (offset + spans.end) as u32,
+                    next_at: (offset + spans.padded()) as u32,
+                    generation: segment.generation,
+                    queue: segment.queue,
+                })
             }
         }
     }
@@ -264,6 +291,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         let large = self.larges.get_mut(number)?.take()?;
         self.larges_vacant.push(number);
         Some(large)
+    }
+}
+
+impl Seen {
+    /// Bytes of the record at `offset` that was seen, up to the next one.
+    #[inline]
+    pub(crate) const fn record_bytes(&self, offset: usize) -> usize {
+        self.next_at as usize - offset
     }
 }
 

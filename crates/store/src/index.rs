@@ -34,7 +34,8 @@ pub(crate) struct Index<M: Blocks> {
     depth: u32,
     /// Bits at the top of a hash that chose the shard.
     skip_bits: u32,
-    chunks_per_slab: usize,
+    /// Logarithm of the chunks in a slab.
+    slab_bits: u32,
     slab_bytes: usize,
     items: usize,
     shard: usize,
@@ -63,6 +64,7 @@ pub(crate) struct Slot {
 pub(crate) struct CannotGrow;
 
 const BUCKET_BYTES: usize = 64;
+type Bucket = [u8; BUCKET_BYTES];
 const BUCKET_SLOTS: usize = 10;
 const LOCATIONS_AT: usize = 2 * BUCKET_SLOTS;
 const PASSED_AT: usize = LOCATIONS_AT + 4 * BUCKET_SLOTS;
@@ -90,7 +92,7 @@ pub(crate) const COUNTER_MAX: u8 = 3;
 const _: () = assert!(OWNER_AT + 3 == BUCKET_BYTES);
 
 impl<M: Blocks> Index<M> {
-    /// An empty index that takes no memory yet.
+    /// An empty index that takes no memory yet. Slabs hold a power of two of chunks.
     pub(crate) fn new(shard: usize, skip_bits: u32, slab_bytes: usize) -> Self {
         Self {
             slabs: Vec::new(),
@@ -100,7 +102,7 @@ impl<M: Blocks> Index<M> {
             directory: Vec::new(),
             depth: 0,
             skip_bits,
-            chunks_per_slab: slab_bytes / CHUNK_BYTES,
+            slab_bits: (slab_bytes / CHUNK_BYTES).ilog2(),
             slab_bytes,
             items: 0,
             shard,
@@ -115,7 +117,11 @@ impl<M: Blocks> Index<M> {
 
     /// Slots in it, free ones included.
     pub(crate) fn slots(&self) -> usize {
-        self.slabs.len() * self.chunks_per_slab * CHUNK_BUCKETS * BUCKET_SLOTS
+        self.slabs.len() * self.chunks_per_slab() * CHUNK_BUCKETS * BUCKET_SLOTS
+    }
+
+    const fn chunks_per_slab(&self) -> usize {
+        1 << self.slab_bits
     }
 
     /// Bytes charged for it.
@@ -142,7 +148,7 @@ impl<M: Blocks> Index<M> {
     pub(crate) fn home(&self, hash: u64) -> &[u8] {
         let Some(leaf) = self.leaf_of(hash) else { return &[] };
         let home = home_of(tag_of(hash), self.leaves[leaf].buckets());
-        self.bucket(leaf, home)
+        self.bucket(leaf, home).as_slice()
     }
 
     /// The locations that a search for this hash would look at, most likely the right one alone.
@@ -167,14 +173,12 @@ impl<M: Blocks> Index<M> {
         let mut at = home_of(tag, buckets);
         for _ in 0..buckets {
             let bucket = self.bucket(leaf, at);
-            let mut matches = matches_in(bucket, tag);
-            while matches != 0 {
-                let position = matches.trailing_zeros() as usize;
-                matches &= matches - 1;
-                let Some(location) = location_at(bucket, position) else { continue };
-                if is_it(location) {
-                    return Some((slot(leaf, at, position), location));
-                }
+            let found = find_in(bucket, tag, |position| {
+                let location = location_at(bucket, position)?;
+                is_it(location).then(|| (slot(leaf, at, position), location))
+            });
+            if found.is_some() {
+                return found;
             }
             if bucket[PASSED_AT] == 0 {
                 return None;
@@ -292,13 +296,13 @@ impl<M: Blocks> Index<M> {
 
     /// Gives one slab back if enough chunks are free elsewhere. Returns whether there was one.
     pub(crate) fn give_slab_back(&mut self, pool: &Pool<M>) -> bool {
-        if self.free.len() <= FREE_SLABS_MAX * self.chunks_per_slab {
+        if self.free.len() <= FREE_SLABS_MAX * self.chunks_per_slab() {
             return false;
         }
         let Some(last) = self.slabs.len().checked_sub(1) else { return false };
-        let first = last * self.chunks_per_slab;
+        let first = last * self.chunks_per_slab();
         self.free.retain(|&chunk| (chunk as usize) < first);
-        for number in first..first + self.chunks_per_slab {
+        for number in first..first + self.chunks_per_slab() {
             let at = (number - first) * CHUNK_BYTES;
             let mut copy = [0; CHUNK_BYTES];
             copy.copy_from_slice(&self.slabs[last].as_ref()[at..at + CHUNK_BYTES]);
@@ -323,8 +327,8 @@ impl<M: Blocks> Index<M> {
 
     /// The bits of a hash that order the leaves.
     #[inline]
-    fn order(&self, hash: u64) -> u64 {
-        hash.checked_shl(self.skip_bits).unwrap_or(0)
+    const fn order(&self, hash: u64) -> u64 {
+        hash.wrapping_shl(self.skip_bits)
     }
 
     #[inline]
@@ -334,29 +338,31 @@ impl<M: Blocks> Index<M> {
 
     #[inline]
     fn leaf_at(&self, order: u64) -> Option<usize> {
-        let prefix = order.checked_shr(64 - self.depth).unwrap_or(0);
+        // In two steps, because a depth of 0 shifts everything out.
+        let prefix = (order >> 1).wrapping_shr(63 - self.depth);
         self.directory.get(prefix as usize).map(|&leaf| leaf as usize)
     }
 
     #[inline]
-    fn bucket(&self, leaf: usize, bucket: usize) -> &[u8] {
+    fn bucket(&self, leaf: usize, bucket: usize) -> &Bucket {
         let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS] as usize;
-        let slab = self.slabs[chunk / self.chunks_per_slab].as_ref();
-        let at =
-            (chunk % self.chunks_per_slab) * CHUNK_BYTES + (bucket % CHUNK_BUCKETS) * BUCKET_BYTES;
-        &slab[at..at + BUCKET_BYTES]
+        let within = chunk & (self.chunks_per_slab() - 1);
+        let (buckets, _) = self.slabs[chunk >> self.slab_bits].as_ref().as_chunks();
+        &buckets[within * CHUNK_BUCKETS + bucket % CHUNK_BUCKETS]
     }
 
-    fn bucket_mut(&mut self, leaf: usize, bucket: usize) -> &mut [u8] {
-        let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS];
-        let at = (bucket % CHUNK_BUCKETS) * BUCKET_BYTES;
-        &mut self.chunk_mut(chunk)[at..at + BUCKET_BYTES]
+    #[inline]
+    fn bucket_mut(&mut self, leaf: usize, bucket: usize) -> &mut Bucket {
+        let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS] as usize;
+        let within = chunk & (self.chunks_per_slab() - 1);
+        let (buckets, _) = self.slabs[chunk >> self.slab_bits].as_mut().as_chunks_mut();
+        &mut buckets[within * CHUNK_BUCKETS + bucket % CHUNK_BUCKETS]
     }
 
     fn chunk_mut(&mut self, chunk: u32) -> &mut [u8] {
         let chunk = chunk as usize;
-        let slab = self.slabs[chunk / self.chunks_per_slab].as_mut();
-        let at = (chunk % self.chunks_per_slab) * CHUNK_BYTES;
+        let at = (chunk & (self.chunks_per_slab() - 1)) * CHUNK_BYTES;
+        let slab = self.slabs[chunk >> self.slab_bits].as_mut();
         &mut slab[at..at + CHUNK_BYTES]
     }
 
@@ -467,16 +473,16 @@ impl<M: Blocks> Index<M> {
                 }
                 return Err(CannotGrow);
             };
-            let first = (self.slabs.len() * self.chunks_per_slab) as u32;
+            let first = (self.slabs.len() * self.chunks_per_slab()) as u32;
             self.slabs.push(slab);
-            self.free.extend((first..first + self.chunks_per_slab as u32).rev());
+            self.free.extend((first..first + self.chunks_per_slab() as u32).rev());
         }
         self.free.pop().ok_or(CannotGrow)
     }
 
     fn slab_cost(&self, pool: &Pool<M>) -> u64 {
         // A chunk has a number in the list of free ones.
-        (pool.blocks.cost(self.slab_bytes) + 4 * self.chunks_per_slab) as u64
+        (pool.blocks.cost(self.slab_bytes) + 4 * self.chunks_per_slab()) as u64
     }
 
     fn charge(&mut self, bytes: u64, pool: &Pool<M>, need: Need) -> Result<(), CannotGrow> {
@@ -569,18 +575,33 @@ const fn next(bucket: usize, buckets: usize) -> usize {
     if bucket + 1 == buckets { 0 } else { bucket + 1 }
 }
 
-/// A bit for each position whose tag is `tag`, empty ones included.
+/// Calls `visit` with each position whose tag is `tag`, empty ones included, until it says `Some`.
+/// Four marks at a time: with the counters masked out a lane is 0 or at least 4, so that no borrow
+/// reaches the next one.
 #[inline]
-fn matches_in(bucket: &[u8], tag: u16) -> u32 {
-    let mut matches = 0;
-    let marks = bucket[..LOCATIONS_AT].chunks_exact(2);
-    for (position, mark) in marks.enumerate() {
-        let mark = u16::from_le_bytes([mark[0], mark[1]]);
-        matches |= u32::from(mark >> 2 == tag) << position;
+fn find_in<T>(bucket: &Bucket, tag: u16, mut visit: impl FnMut(usize) -> Option<T>) -> Option<T> {
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    const TOPS: u64 = ONES << 15;
+    const TAGS: u64 = ONES * 0xfffc;
+    /// What follows the last two marks is no mark.
+    const LAST: u64 = TOPS & 0xffff_ffff;
+    let sought = u64::from(tag << 2) * ONES;
+    let (words, _) = bucket.as_chunks();
+    for (from, (word, real)) in [0, 4, 8].into_iter().zip(words.iter().zip([TOPS, TOPS, LAST])) {
+        let lanes = (u64::from_le_bytes(*word) ^ sought) & TAGS;
+        let mut zeros = lanes.wrapping_sub(ONES) & !lanes & real;
+        while zeros != 0 {
+            let found = visit(from + zeros.trailing_zeros() as usize / 16);
+            if found.is_some() {
+                return found;
+            }
+            zeros &= zeros - 1;
+        }
     }
-    matches
+    None
 }
 
+#[inline]
 fn mark_at(bucket: &[u8], position: usize) -> u16 {
     u16::from_le_bytes([bucket[2 * position], bucket[2 * position + 1]])
 }

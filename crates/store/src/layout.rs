@@ -54,6 +54,7 @@ pub(crate) struct Spans {
 }
 
 const FIXED_BYTES: usize = 6;
+const CAS_BYTES: usize = 8;
 /// A head is never longer.
 pub(crate) const HEAD_BYTES_MAX: usize = FIXED_BYTES + 4 + 4 + 4 + 8;
 
@@ -67,6 +68,8 @@ const TOKEN: u16 = 1 << 9;
 const BINARY_KEY: u16 = 1 << 10;
 const CAS_SHOWN: u16 = 1 << 11;
 const DEAD: u16 = 1 << 12;
+/// Whatever of a head is not always there.
+const OPTIONAL: u16 = (0b11 << EXPIRY_SHIFT) | (0b11 << FLAGS_SHIFT) | CAS;
 const MARKS: u16 = FETCHED | STALE | TOKEN | BINARY_KEY | CAS_SHOWN;
 
 /// Last access is kept modulo this many seconds (194 days).
@@ -76,90 +79,119 @@ const ACCESS_AHEAD_SECS: u32 = 1 << 17;
 
 impl Head {
     /// Bytes of the whole record in a segment opened at `base`.
+    #[inline]
     pub(crate) fn record_bytes(&self, base: Now) -> usize {
         FIXED_BYTES
             + value_width(self.value_bytes)
             + expiry_width(self.expiry, base)
             + flags_width(self.flags)
-            + if self.cas.is_some() { 8 } else { 0 }
+            + if self.cas.is_some() { CAS_BYTES } else { 0 }
             + usize::from(self.key_bytes)
             + self.value_bytes as usize
     }
 
-    /// Appends the head to `out`; key and value follow it.
+    /// Writes the head at the start of `out`, which has room for the whole record; returns where
+    /// the key begins.
+    #[inline]
     pub(crate) fn write(&self, base: Now, out: &mut [u8]) -> usize {
         let value = value_width(self.value_bytes);
-        let expiry = expiry_width(self.expiry, base);
-        let flags = flags_width(self.flags);
         let mut bits = self.marks.bits() | (value as u16 - 1);
-        bits |= (expiry as u16 / 2) << EXPIRY_SHIFT;
-        bits |= (if flags == 4 { 3 } else { flags as u16 }) << FLAGS_SHIFT;
-        let mut at = FIXED_BYTES;
-        if self.cas.is_some() {
-            bits |= CAS;
+        let is_bare = self.is_bare();
+        if !is_bare {
+            bits |= (expiry_width(self.expiry, base) as u16 / 2) << EXPIRY_SHIFT;
+            let flags = flags_width(self.flags);
+            bits |= (if flags == 4 { 3 } else { flags as u16 }) << FLAGS_SHIFT;
+            bits |= if self.cas.is_some() { CAS } else { 0 };
         }
         out[..2].copy_from_slice(&bits.to_le_bytes());
         out[2..5].copy_from_slice(&self.last_access.0.to_le_bytes()[..3]);
         out[5] = self.key_bytes;
-        out[at..at + value].copy_from_slice(&self.value_bytes.to_le_bytes()[..value]);
-        at += value;
+        let at = FIXED_BYTES + value;
+        match value {
+            1 => out[FIXED_BYTES] = self.value_bytes as u8,
+            2 => out[FIXED_BYTES..at].copy_from_slice(&(self.value_bytes as u16).to_le_bytes()),
+            _ => out[FIXED_BYTES..at].copy_from_slice(&self.value_bytes.to_le_bytes()[..value]),
+        }
+        if is_bare { at } else { self.write_optional(at, base, out) }
+    }
+
+    /// Writes the fields that most items do without; returns where they end.
+    fn write_optional(&self, mut at: usize, base: Now, out: &mut [u8]) -> usize {
+        let expiry = expiry_width(self.expiry, base);
         let second = expiry_field(self.expiry, base, expiry);
         out[at..at + expiry].copy_from_slice(&second.to_le_bytes()[..expiry]);
         at += expiry;
+        let flags = flags_width(self.flags);
         out[at..at + flags].copy_from_slice(&self.flags.to_le_bytes()[..flags]);
         at += flags;
         if let Some(cas) = self.cas {
-            out[at..at + 8].copy_from_slice(&cas.to_le_bytes());
-            at += 8;
+            out[at..at + CAS_BYTES].copy_from_slice(&cas.to_le_bytes());
+            at += CAS_BYTES;
         }
         at
     }
 
+    /// Whether it has none of the fields that most items do without.
+    const fn is_bare(&self) -> bool {
+        self.flags == 0 && self.cas.is_none() && self.expiry.second().is_none()
+    }
+
     /// Reads the head at the start of `record`.
+    #[inline]
     pub(crate) fn read(record: &[u8], base: Now, now: Now) -> (Self, Spans) {
         let bits = bits(record);
         let spans = Spans::read(record);
+        let mut head = Self {
+            key_bytes: (spans.value - spans.key) as u8,
+            value_bytes: (spans.end - spans.value) as u32,
+            flags: 0,
+            expiry: Expiry::NEVER,
+            cas: None,
+            last_access: access(last_access(record), now),
+            marks: Marks::from_bits(bits),
+        };
+        if bits & OPTIONAL != 0 {
+            head.read_optional(&spans, record, base);
+        }
+        (head, spans)
+    }
+
+    /// The fields that most items do without.
+    fn read_optional(&mut self, spans: &Spans, record: &[u8], base: Now) {
         let second = number(&record[spans.expiry..spans.expiry + spans.expiry_bytes]);
-        let expiry = match spans.expiry_bytes {
+        self.expiry = match spans.expiry_bytes {
             0 => Expiry::NEVER,
             2 => Expiry::at(base.0.saturating_add(second)),
             _ => Expiry::at(second),
         };
         let flags_at = spans.expiry + spans.expiry_bytes;
         let flags_end = spans.cas.unwrap_or(spans.key);
-        let cas = spans.cas.map(|at| number64(&record[at..at + 8]));
-        let head = Self {
-            key_bytes: record[5],
-            value_bytes: (spans.end - spans.value) as u32,
-            flags: number(&record[flags_at..flags_end]),
-            expiry,
-            cas,
-            last_access: access(number(&record[2..5]), now),
-            marks: Marks::from_bits(bits),
-        };
-        (head, spans)
+        self.flags = number(&record[flags_at..flags_end]);
+        self.cas = spans.cas.map(|at| number64(&record[at..at + CAS_BYTES]));
     }
 }
 
 impl Spans {
-    /// Only where things are, for scans and comparisons of keys.
+    /// Only where things are, for scans and comparisons of keys. Every look-up comes through here,
+    /// so the usual record costs one load and no branch.
     #[inline]
     pub(crate) fn read(record: &[u8]) -> Self {
-        let bits = bits(record);
+        // No record is shorter: six fixed bytes, a length, a byte of the key.
+        let first = record.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        let bits = first as u16;
         let value_width = usize::from(bits & VALUE_WIDTH) + 1;
         let expiry = FIXED_BYTES + value_width;
-        let value_bytes = number(&record[FIXED_BYTES..expiry]) as usize;
-        let expiry_bytes = usize::from((bits >> EXPIRY_SHIFT) & 0b11) * 2;
-        let flags_bytes = match (bits >> FLAGS_SHIFT) & 0b11 {
-            3 => 4,
-            width => usize::from(width),
+        let value_bytes = match value_width {
+            1 => usize::from((first >> 48) as u8),
+            2 => (first >> 48) as usize,
+            _ => number(&record[FIXED_BYTES..expiry]) as usize,
         };
-        let mut key = expiry + expiry_bytes + flags_bytes;
-        let cas = (bits & CAS != 0).then_some(key);
-        if cas.is_some() {
-            key += 8;
-        }
-        let value = key + usize::from(record[5]);
+        let expiry_bytes = usize::from((bits >> EXPIRY_SHIFT) & 0b11) * 2;
+        // 0, 1, 2 and 4 bytes.
+        let flags_bytes = (1 << ((bits >> FLAGS_SHIFT) & 0b11)) >> 1;
+        let key = expiry + expiry_bytes + flags_bytes;
+        let (cas, key) = if bits & CAS == 0 { (None, key) } else { (Some(key), key + CAS_BYTES) };
+        let value = key + usize::from((first >> 40) as u8);
         Self { expiry, expiry_bytes, cas, key, value, end: value + value_bytes }
     }
 
@@ -192,6 +224,12 @@ pub(crate) fn set_marks(record: &mut [u8], marks: Marks) {
     record[..2].copy_from_slice(&bits.to_le_bytes());
 }
 
+/// The second of the last access, modulo [`ACCESS_SECS`].
+#[inline]
+fn last_access(record: &[u8]) -> u32 {
+    u32::from_le_bytes([record[2], record[3], record[4], 0])
+}
+
 /// Notes an access.
 pub(crate) fn set_last_access(record: &mut [u8], now: Now) {
     record[2..5].copy_from_slice(&now.0.to_le_bytes()[..3]);
@@ -214,7 +252,7 @@ pub(crate) fn set_expiry(record: &mut [u8], expiry: Expiry, base: Now) -> bool {
 /// Replaces the cas unique if the record has a field for it.
 pub(crate) fn set_cas(record: &mut [u8], cas: u64) -> bool {
     let Some(at) = Spans::read(record).cas else { return false };
-    record[at..at + 8].copy_from_slice(&cas.to_le_bytes());
+    record[at..at + CAS_BYTES].copy_from_slice(&cas.to_le_bytes());
     true
 }
 

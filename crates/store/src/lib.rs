@@ -5,6 +5,7 @@
 // only copied, never indexed by.
 #![allow(clippy::indexing_slicing)]
 
+pub mod batch;
 pub mod blocks;
 pub mod chain;
 pub mod class;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
+use crate::batch::{BATCH_KEYS, Batch};
 use crate::blocks::{Blocks, Boxed};
 use crate::chain::{Builder, Chain, cost};
 use crate::class::{CLASSES, class_of, item_size};
@@ -81,45 +82,50 @@ impl<M: Blocks> Store<M> {
         Hashed { key, hash: hash(&self.config.seed, key), cas_hidden: false }
     }
 
-    /// Brings what look-ups of these keys will touch near, so that a batch overlaps its misses.
+    /// Brings what look-ups of these keys will touch near, so that their misses overlap.
     pub fn prepare(&self, keys: &[Hashed<'_>]) {
-        for keys in keys.chunks(GROUP_MAX) {
-            let mut hashes = [0; GROUP_MAX];
-            for (hash, key) in hashes.iter_mut().zip(keys) {
-                *hash = key.hash;
-            }
-            let hashes = hashes.get(..keys.len()).unwrap_or_default();
+        for keys in keys.chunks(BATCH_KEYS) {
+            let mut batch = Batch::EMPTY;
+            keys.iter().for_each(|key| batch.push(key.key, key.hash, self.shard_of(key.hash)));
             for depth in [Depth::Leaf, Depth::Bucket, Depth::Record] {
-                self.bring_near(hashes, depth);
+                self.bring_near(&batch, depth);
             }
         }
     }
 
-    /// Brings near what look-ups of these hashes will read at one depth. Each depth reads what the
+    /// Hashes a key that will be asked for, and adds it to the batch unless that is full.
+    #[inline]
+    pub fn foresee<'k>(&self, batch: &mut Batch<'k>, key: &'k [u8]) {
+        let hash = hash(&self.config.seed, key);
+        batch.push(key, hash, self.shard_of(hash));
+    }
+
+    /// Brings near what look-ups of these keys will read at one depth. Each depth reads what the
     /// one before brought, so let other work come between them. Shard by shard, because a lock
     /// waits for the loads before it: within one they overlap.
-    pub fn bring_near(&self, hashes: &[u64], depth: Depth) {
-        for hashes in hashes.chunks(GROUP_MAX) {
-            let sorted = ByShard::new(hashes, |hash| self.shard_of(hash));
-            self.each_locked(hashes, &sorted, |shard, hash| shard.prefetch(hash, depth));
+    pub fn bring_near(&self, batch: &Batch<'_>, depth: Depth) {
+        match depth {
+            Depth::Leaf => self.each_locked(batch, Shard::prefetch_leaf),
+            Depth::Bucket => self.each_locked(batch, Shard::prefetch_bucket),
+            Depth::Record => self.each_locked(batch, Shard::prefetch_record),
         }
     }
 
-    fn each_locked(&self, hashes: &[u64], sorted: &ByShard, work: impl Fn(&Shard<M>, u64)) {
-        let mut held: Option<(usize, Held<'_, M>)> = None;
-        for at in sorted.iter() {
-            let Some(&hash) = hashes.get(at) else { continue };
-            let number = self.shard_of(hash);
-            let guard = match held.take() {
-                Some((held, guard)) if held == number => guard,
-                // Given back before the next one is taken: never two at once.
-                other => {
-                    drop(other);
-                    self.lock(number)
+    #[inline]
+    fn each_locked(&self, batch: &Batch<'_>, work: impl Fn(&Shard<M>, u64)) {
+        for mut list in batch.lists() {
+            let Some(mut hash) = list.next() else { continue };
+            let mut next = Some(hash);
+            // Bound: the list. Its shards are one, nearly always.
+            while next.is_some() {
+                let number = self.shard_of(hash);
+                let shard = self.lock(number);
+                while let Some(in_this) = next.filter(|&next| self.shard_of(next) == number) {
+                    work(&shard, in_this);
+                    next = list.next();
                 }
-            };
-            work(&guard, hash);
-            held = Some((number, guard));
+                hash = next.unwrap_or(hash);
+            }
         }
     }
 
@@ -482,8 +488,10 @@ impl<M: Blocks> Store<M> {
         None
     }
 
+    #[inline]
     pub(crate) fn shard_of(&self, hash: u64) -> usize {
-        hash.checked_shr(64 - self.cut.shard_bits).unwrap_or(0) as usize
+        // In two steps, because with one shard everything is shifted out.
+        (hash >> 1).wrapping_shr(63 - self.cut.shard_bits) as usize
     }
 
     fn enter(&self, hash: u64, now: Now) -> Held<'_, M> {
@@ -528,41 +536,6 @@ impl<M: Blocks> Drop for Held<'_, M> {
         self.dead = self.shard.take_dead();
         #[cfg(test)]
         crate::steps::end();
-    }
-}
-
-/// The order in which a group's hashes are worked on: those of one shard together. Lists through
-/// the positions of the group, one for each remainder of the shard numbers.
-struct ByShard {
-    first: [u8; LISTS],
-    next: [u8; GROUP_MAX],
-}
-
-/// Enough that shards seldom share a list; a shared one only takes locks more often.
-const LISTS: usize = 64;
-/// Hashes brought near together: each takes one to three lines, of the 512 that a first-level cache
-/// of 32 KiB has.
-const GROUP_MAX: usize = 128;
-/// The end of a list; no position is as large.
-const END: u8 = u8::MAX;
-const _: () = assert!(GROUP_MAX < END as usize);
-
-impl ByShard {
-    fn new(hashes: &[u64], shard_of: impl Fn(u64) -> usize) -> Self {
-        let mut lists = Self { first: [END; LISTS], next: [END; GROUP_MAX] };
-        for (at, &hash) in hashes.iter().enumerate().take(GROUP_MAX) {
-            let first = &mut lists.first[shard_of(hash) % LISTS];
-            lists.next[at] = std::mem::replace(first, at as u8);
-        }
-        lists
-    }
-
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        let list = |&first: &u8| {
-            std::iter::successors(Some(first), |&at| self.next.get(usize::from(at)).copied())
-                .take_while(|&at| at != END)
-        };
-        self.first.iter().flat_map(list).map(usize::from)
     }
 }
 

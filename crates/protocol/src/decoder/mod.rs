@@ -26,7 +26,7 @@ mod tokens;
 
 use crate::{
     binary::MAGIC_REQUEST,
-    command::Command,
+    command::{Command, Get, Set, SetMode},
     limits::{
         GET_LINE_BLANKS_MAX, GET_LINE_BYTES_MAX, LINE_BYTES_MAX, LINE_WHOLE_BYTES_MAX,
         RESYNC_BYTES_MAX,
@@ -78,6 +78,15 @@ pub enum Event<'b> {
     Violation(Violation),
 }
 
+/// A command that [`Decoder::usual`] knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usual<'b> {
+    /// `get`
+    Get(Get<'b>),
+    /// `set`: a data block follows.
+    Set(Set<'b>),
+}
+
 /// Turns the unread bytes of one connection into events. Owns no buffer.
 #[derive(Debug)]
 pub struct Decoder {
@@ -99,6 +108,7 @@ impl Decoder {
     ///
     /// `Incomplete` may have used bytes: those of a data block that nobody wants. After a violation
     /// that closes, nothing is used any more.
+    #[inline]
     pub fn decode<'b>(&mut self, unread: &'b [u8]) -> Decoded<'b> {
         let mut used = 0;
         // Each turn that reports nothing leaves a state for one further down this list (an unwanted
@@ -154,7 +164,51 @@ impl Decoder {
         matches!(self.state, State::Block(_) | State::Resync { .. })
     }
 
+    /// The next command, if it is a plain `get` or `set` whose line is whole and sound, as nearly
+    /// all are; with it the bytes of its line. `None`: nothing was used, and [`Decoder::decode`]
+    /// tells what comes. The same rules, without the weight of all that a stream can hold.
+    #[inline]
+    pub fn usual<'b>(&mut self, unread: &'b [u8]) -> Option<(Usual<'b>, usize)> {
+        let State::Between { scanned: 0 } = self.state else { return None };
+        if self.dialect != Dialect::Text || self.login {
+            return None;
+        }
+        let verb = unread.first_chunk::<4>()?;
+        if verb != b"get " && verb != b"set " {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', unread).filter(|&end| end < LINE_WHOLE_BYTES_MAX)?;
+        let line = unread.get(verb.len()..end)?;
+        let arguments = tokens::trim(line.strip_suffix(b"\r").unwrap_or(line));
+        let usual = if verb == b"get " {
+            Usual::Get(text::get(arguments, false).ok()?)
+        } else {
+            let set = text::storage(arguments, SetMode::Set, false).ok()?;
+            self.state = State::Block(Block::of_text(set.data_len, set.noreply));
+            Usual::Set(set)
+        };
+        Some((usual, end + 1))
+    }
+
+    /// The data block of the command just handed out, if it is wanted and lies whole and sound at
+    /// the start of `unread`; with it the bytes that are done with. `None`: nothing was used, and
+    /// [`Decoder::decode`] tells why.
+    #[inline]
+    pub fn whole_block<'b>(&mut self, unread: &'b [u8]) -> Option<(&'b [u8], usize)> {
+        let State::Block(Block { remaining, terminated, wanted: true, .. }) = self.state else {
+            return None;
+        };
+        let (piece, behind) = unread.split_at_checked(remaining as usize)?;
+        let end = if terminated { TERMINATOR } else { &[] };
+        if !behind.starts_with(end) {
+            return None;
+        }
+        self.state = State::Between { scanned: 0 };
+        Some((piece, piece.len() + end.len()))
+    }
+
     /// The start of a command, of either protocol.
+    #[inline(always)]
     fn between<'b>(&mut self, scanned: usize, unread: &'b [u8]) -> Step<'b> {
         let Some(&first) = unread.first() else { return Step::report(0, Event::Incomplete) };
         if self.dialect == Dialect::Auto {
@@ -171,6 +225,7 @@ impl Decoder {
         }
     }
 
+    #[inline(never)]
     fn unfinished_line<'b>(&mut self, unread: &'b [u8]) -> Step<'b> {
         let length = unread.len();
         if length > LINE_BYTES_MAX {
@@ -186,6 +241,7 @@ impl Decoder {
     }
 
     /// A whole line, its end included.
+    #[inline(always)]
     fn line<'b>(&mut self, line: &'b [u8]) -> Step<'b> {
         let used = line.len();
         if used > LINE_WHOLE_BYTES_MAX {
@@ -202,12 +258,10 @@ impl Decoder {
         match parsed {
             Ok(command) => {
                 self.state = match command.data_len() {
-                    Some(data_len) => State::Block(Block {
-                        remaining: data_len,
-                        terminated: true,
-                        silent: matches!(command, Command::Set(set) if set.noreply),
-                        wanted: true,
-                    }),
+                    Some(data_len) => {
+                        let silent = matches!(command, Command::Set(set) if set.noreply);
+                        State::Block(Block::of_text(data_len, silent))
+                    }
                     None => State::Between { scanned: 0 },
                 };
                 Step::report(used, Event::Command(command))
@@ -216,6 +270,7 @@ impl Decoder {
         }
     }
 
+    #[inline(never)]
     fn refuse<'b>(&mut self, used: usize, refusal: Refusal) -> Step<'b> {
         let Refusal { violation, swallow } = refusal;
         self.state = match swallow {
@@ -229,6 +284,7 @@ impl Decoder {
     }
 
     /// A binary request.
+    #[inline(never)]
     fn frame<'b>(&mut self, unread: &'b [u8]) -> Step<'b> {
         match binary::parse(unread) {
             Ok(None) => Step::report(0, Event::Incomplete),
@@ -250,6 +306,7 @@ impl Decoder {
     }
 
     /// Inside a data block.
+    #[inline(never)]
     fn block<'b>(&mut self, mut block: Block, unread: &'b [u8]) -> Step<'b> {
         let remaining = block.remaining as usize;
         let cut = remaining.min(unread.len());
@@ -278,6 +335,7 @@ impl Decoder {
     }
 
     /// Behind a wrong terminator: whatever is left of the block must not run as commands.
+    #[inline(never)]
     fn resync<'b>(&mut self, left: usize, unread: &'b [u8]) -> Step<'b> {
         let window = unread.get(..left).unwrap_or(unread);
         if let Some(at) = memchr::memchr(b'\n', window) {
@@ -292,6 +350,7 @@ impl Decoder {
         Step::report(window.len(), Event::Incomplete)
     }
 
+    #[inline(never)]
     fn close<'b>(&mut self, used: usize, fault: Fault) -> Step<'b> {
         self.state = State::Closed;
         Step::report(used, Event::Violation(Violation::fatal(fault)))
@@ -325,6 +384,13 @@ struct Block {
     silent: bool,
     /// The caller gets the pieces.
     wanted: bool,
+}
+
+impl Block {
+    /// That of a command that is handed out.
+    const fn of_text(data_len: u32, silent: bool) -> Self {
+        Self { remaining: data_len, terminated: true, silent, wanted: true }
+    }
 }
 
 /// One turn of the machine; without event it goes on at once.

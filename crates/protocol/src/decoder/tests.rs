@@ -18,6 +18,7 @@ mod login;
 mod meta;
 mod stream;
 mod text;
+mod usual;
 
 /// All events of a stream that arrives at once.
 fn events(dialect: Dialect, stream: &[u8]) -> (Vec<Event<'_>>, Decoder) {

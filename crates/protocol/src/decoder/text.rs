@@ -17,25 +17,37 @@ use crate::{
 };
 
 /// Reads a line without its end; `whole_len` counts the end too.
+#[inline]
 pub(super) fn parse(line: &[u8], whole_len: usize) -> Result<Command<'_>, Refusal> {
     let (verb, rest) = cut(line);
     let arguments = trim(rest);
     match verb {
-        b"get" => get(arguments, false).map_err(spoken),
-        b"set" => storage(arguments, SetMode::Set, false),
-        b"gets" => get(arguments, true).map_err(spoken),
+        b"get" => get(arguments, false).map(Command::Get).map_err(spoken),
+        b"set" => storage(arguments, SetMode::Set, false).map(Command::Set),
+        b"gets" => get(arguments, true).map(Command::Get).map_err(spoken),
         b"mg" | b"ms" | b"md" | b"ma" | b"me" | b"mn" => meta::parse(verb, arguments),
-        b"add" => storage(arguments, SetMode::Add, false),
-        b"replace" => storage(arguments, SetMode::Replace, false),
-        b"append" => storage(arguments, SetMode::Append, false),
-        b"prepend" => storage(arguments, SetMode::Prepend, false),
-        b"cas" => storage(arguments, SetMode::Set, true),
-        b"gat" => get_and_touch(arguments, false).map_err(spoken),
-        b"gats" => get_and_touch(arguments, true).map_err(spoken),
-        _ => without_block(verb, arguments)
-            .or_else(|| admin::parse(verb, arguments))
-            .unwrap_or_else(|| Err(unknown(line, arguments, whole_len))),
+        b"add" => storage(arguments, SetMode::Add, false).map(Command::Set),
+        b"replace" => storage(arguments, SetMode::Replace, false).map(Command::Set),
+        b"append" => storage(arguments, SetMode::Append, false).map(Command::Set),
+        b"prepend" => storage(arguments, SetMode::Prepend, false).map(Command::Set),
+        b"cas" => storage(arguments, SetMode::Set, true).map(Command::Set),
+        b"gat" => get_and_touch(arguments, false).map(Command::Get).map_err(spoken),
+        b"gats" => get_and_touch(arguments, true).map(Command::Get).map_err(spoken),
+        _ => others(verb, line, arguments, whole_len),
     }
+}
+
+/// The commands that are seldom sent.
+#[inline(never)]
+fn others<'b>(
+    verb: &[u8],
+    line: &[u8],
+    arguments: &'b [u8],
+    whole_len: usize,
+) -> Result<Command<'b>, Refusal> {
+    without_block(verb, arguments)
+        .or_else(|| admin::parse(verb, arguments))
+        .unwrap_or_else(|| Err(unknown(line, arguments, whole_len)))
 }
 
 /// Commands that know `noreply` and have no data block; `None` for any other.
@@ -72,38 +84,60 @@ fn unknown(line: &[u8], arguments: &[u8], whole_len: usize) -> Refusal {
 }
 
 /// `key [key...]`
-fn get(keys: &[u8], with_cas: bool) -> Result<Command<'_>, Fault> {
-    Ok(Command::Get(Get { touch: None, with_cas, keys: checked_keys(keys)? }))
+#[inline]
+pub(super) fn get(keys: &[u8], with_cas: bool) -> Result<Get<'_>, Fault> {
+    Ok(Get { touch: None, with_cas, keys: checked_keys(keys)? })
 }
 
 /// `exptime key [key...]`
-fn get_and_touch(arguments: &[u8], with_cas: bool) -> Result<Command<'_>, Fault> {
+fn get_and_touch(arguments: &[u8], with_cas: bool) -> Result<Get<'_>, Fault> {
     let (exptime, keys) = cut(arguments);
     let keys = trim(keys);
     if keys.is_empty() {
         return Err(Fault::MissingArgument);
     }
     let touch = Some(Exptime::from_signed(number::signed(exptime).ok_or(Fault::BadExptime)?));
-    Ok(Command::Get(Get { touch, with_cas, keys: checked_keys(keys)? }))
+    Ok(Get { touch, with_cas, keys: checked_keys(keys)? })
 }
 
 /// At least one key, none of them too long.
+#[inline]
 fn checked_keys(keys: &[u8]) -> Result<Keys<'_>, Fault> {
     if keys.is_empty() {
         return Err(Fault::MissingArgument);
     }
-    let mut start = 0;
-    for blank in memchr::memchr_iter(b' ', keys).chain([keys.len()]) {
-        if blank - start > KEY_BYTES_MAX {
+    // Bound: each round takes a key off, or a blank between two.
+    let mut rest = keys;
+    loop {
+        let (key, behind) = cut(rest);
+        if key.len() > KEY_BYTES_MAX {
             return Err(Fault::KeyTooLong);
         }
-        start = blank + 1;
+        match behind.split_first() {
+            Some((_, behind)) => rest = behind,
+            None => return Ok(Keys::new(keys)),
+        }
     }
-    Ok(Keys::new(keys))
 }
 
 /// `key flags exptime bytes [cas] [noreply]`
-fn storage(arguments: &[u8], mode: SetMode, is_cas: bool) -> Result<Command<'_>, Refusal> {
+#[inline]
+pub(super) fn storage(arguments: &[u8], mode: SetMode, is_cas: bool) -> Result<Set<'_>, Refusal> {
+    let (key, fields) = cut(arguments);
+    if let Some([flags, exptime, data_len]) = fields.strip_prefix(b" ").and_then(number::three)
+        && let Some(key) = Key::new(key)
+        && data_len <= DATA_BYTES_MAX
+        && !is_cas
+    {
+        let exptime = Exptime::from_unsigned(exptime);
+        return Ok(Set { key, mode, compare: None, flags, exptime, data_len, noreply: false });
+    }
+    storage_strictly(arguments, mode, is_cas)
+}
+
+/// The same, for every line.
+#[inline(never)]
+fn storage_strictly(arguments: &[u8], mode: SetMode, is_cas: bool) -> Result<Set<'_>, Refusal> {
     let mut tokens = Tokens::new(arguments);
     let fields = (tokens.next(), tokens.next(), tokens.next(), tokens.next());
     let (Some(key), Some(flags), Some(exptime), Some(length)) = fields else {
@@ -119,7 +153,7 @@ fn storage(arguments: &[u8], mode: SetMode, is_cas: bool) -> Result<Command<'_>,
         let compare = if is_cas { Some(cas_unique(tokens.next())?) } else { None };
         Ok(Set { key, mode, compare, flags, exptime, data_len, noreply })
     };
-    set().map(Command::Set).map_err(|fault| Refusal::with_block(fault, noreply, data_len))
+    set().map_err(|fault| Refusal::with_block(fault, noreply, data_len))
 }
 
 fn cas_unique(token: Option<&[u8]>) -> Result<u64, Fault> {

@@ -3,6 +3,8 @@
 //! Only the blank separates: a tab is part of a token. Repeated, leading and trailing blanks do not
 //! count.
 
+use crate::blank::{blanks, until_blank};
+
 /// The tokens of a line, from left to right.
 #[derive(Clone, Copy)]
 pub(super) struct Tokens<'b> {
@@ -23,22 +25,23 @@ impl<'b> Tokens<'b> {
 impl<'b> Iterator for Tokens<'b> {
     type Item = &'b [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'b [u8]> {
-        let start = self.rest.iter().position(|&byte| byte != b' ')?;
-        let (_, from_token) = self.rest.split_at_checked(start)?;
+        let (_, from_token) = self.rest.split_at_checked(blanks(self.rest))?;
         let (token, rest) = cut(from_token);
         self.rest = rest;
-        Some(token)
+        (!token.is_empty()).then_some(token)
     }
 }
 
 /// Up to the first blank, and from it.
+#[inline]
 pub(super) fn cut(line: &[u8]) -> (&[u8], &[u8]) {
-    let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-    line.split_at_checked(end).unwrap_or((line, &[]))
+    line.split_at_checked(until_blank(line)).unwrap_or((line, &[]))
 }
 
 /// Without blanks around it.
+#[inline]
 pub(super) fn trim(mut line: &[u8]) -> &[u8] {
     while let Some((b' ', rest)) = line.split_first() {
         line = rest;

@@ -3,22 +3,26 @@
 //! of a turn.
 //!
 //! ```text
-//!   keys:  | asked for | item comes near | bucket | leaf | not looked at yet ->
-//!                      first             items    buckets  hashed
+//!   steps:  | asked for | item comes near | bucket | leaf | not looked at yet ->
+//!               first             items    buckets  hashed
 //! ```
 //!
 //! Invariants:
-//! - `first <= items <= buckets <= hashed <= first + AHEAD_KEYS`.
+//! - A step is a batch of keys. `first <= items <= buckets <= hashed <= first + AHEAD_STEPS`, all
+//!   counted from the first step.
 //! - Nothing here decides anything: a key that was not foreseen is hashed when it is asked for.
 //! - A hash is used only for the very bytes it was made from, at the place where they lie.
 
 use std::cell::RefCell;
 
 use kannuki_protocol::glance::Glance;
-use kannuki_store::face::{Depth, Hashed};
+use kannuki_store::{
+    batch::Batch,
+    face::{Depth, Hashed},
+};
 
 use crate::{
-    limits::{AHEAD_KEYS, AHEAD_STEP_KEYS, AHEAD_STRAY_KEYS},
+    limits::{AHEAD_STEPS, AHEAD_STRAY_KEYS},
     memory::Store,
 };
 
@@ -58,8 +62,9 @@ impl<'b> Ahead<'b> {
             bytes,
             pieces,
             glance: Glance::at_commands(&[]),
-            ring: [const { None }; AHEAD_KEYS],
+            steps: [Batch::EMPTY; AHEAD_STEPS],
             first: 0,
+            asked: 0,
             items: 0,
             buckets: 0,
             hashed: 0,
@@ -77,110 +82,142 @@ impl<'b> Ahead<'b> {
     }
 }
 
-/// See the head of this file. Keys are counted from the first one; `ring` holds them by that
-/// number modulo its length.
+/// See the head of this file. `steps` holds each step by its number modulo its length.
 #[derive(Debug)]
 struct Scout<'b> {
     bytes: &'b [u8],
     pieces: &'b [Piece],
     glance: Glance<'b>,
-    ring: [Option<Hashed<'b>>; AHEAD_KEYS],
+    steps: [Batch<'b>; AHEAD_STEPS],
+    /// The step whose keys are being asked for.
     first: usize,
+    /// How many of its keys have been.
+    asked: usize,
+    /// Steps whose items are near or on their way; the same of buckets; steps whose keys are known.
     items: usize,
     buckets: usize,
     hashed: usize,
 }
 
 impl<'b> Scout<'b> {
-    /// Looks further ahead if the keys whose items are near become few.
+    /// Looks further ahead unless the items of the next step are near, too.
+    #[inline]
     fn look(&mut self, store: &Store) {
+        if self.items < self.first + 2 {
+            self.look_further(store);
+        }
+    }
+
+    #[inline(never)]
+    fn look_further(&mut self, store: &Store) {
         // Bound: each round moves `items`, or one of those ahead of it, which are bounded.
-        while self.items < self.first + AHEAD_STEP_KEYS {
+        while self.items < self.first + 2 {
             let (buckets, hashed) = (self.buckets, self.hashed);
             self.scan(store);
-            if self.hashed == self.items {
+            if self.items == self.hashed {
                 return;
             }
-            if self.hashed == 1 {
+            if self.hashed == 1 && self.step(0).len() == 1 {
                 // There is nothing that the misses of a lone key could overlap with.
                 (self.items, self.buckets) = (1, 1);
                 return;
             }
-            self.approach(store, self.buckets..hashed, Depth::Bucket);
-            self.approach(store, self.items..buckets, Depth::Record);
+            if self.buckets < hashed {
+                store.bring_near(self.step(self.buckets), Depth::Bucket);
+            }
+            if self.items < buckets {
+                store.bring_near(self.step(self.items), Depth::Record);
+            }
             (self.items, self.buckets) = (buckets, hashed);
         }
     }
 
-    /// Hashes the next few keys.
+    /// Hashes the keys of the next step.
     fn scan(&mut self, store: &Store) {
-        let from = self.hashed;
-        while self.hashed < from + AHEAD_STEP_KEYS {
-            let Some(key) = self.next_key() else { break };
-            let at = self.hashed % AHEAD_KEYS;
-            if let Some(slot) = self.ring.get_mut(at) {
-                *slot = Some(store.hashed(key));
-            }
-            self.hashed += 1;
+        let Self { bytes, pieces, glance, steps, hashed, .. } = self;
+        let Some(step) = steps.get_mut(*hashed % AHEAD_STEPS) else { return };
+        step.clear();
+        while !step.is_full()
+            && let Some(key) = next_key(glance, pieces, bytes)
+        {
+            store.foresee(step, key);
         }
-        self.approach(store, from..self.hashed, Depth::Leaf);
-    }
-
-    fn next_key(&mut self) -> Option<&'b [u8]> {
-        // Bound: each round takes a piece off.
-        loop {
-            if let Some(key) = self.glance.next() {
-                return Some(key.as_bytes());
-            }
-            let (piece, rest) = self.pieces.split_first()?;
-            self.pieces = rest;
-            let bytes = self.bytes.get(piece.start..piece.end).unwrap_or_default();
-            self.glance = match piece.place {
-                Place::Command => Glance::at_commands(bytes),
-                Place::Keys(list) => Glance::at_keys(bytes, list),
-                Place::Elsewhere => Glance::at_commands(&[]),
-            };
+        if step.is_empty() {
+            return;
         }
-    }
-
-    fn approach(&self, store: &Store, keys: std::ops::Range<usize>, depth: Depth) {
-        let mut hashes = [0; AHEAD_STEP_KEYS];
-        let mut filled = 0;
-        // A step at the most: what one depth does is what the depth before it did a step earlier.
-        for (slot, number) in hashes.iter_mut().zip(keys) {
-            let key = self.ring.get(number % AHEAD_KEYS).copied().flatten();
-            *slot = key.map_or(0, |key| key.hash());
-            filled += 1;
-        }
-        store.bring_near(hashes.get(..filled).unwrap_or_default(), depth);
+        store.bring_near(self.step(self.hashed), Depth::Leaf);
+        self.hashed += 1;
     }
 
     /// The hash of this key if it was foreseen. Keys before it were not asked for and are left
     /// behind: their commands were refused, say.
+    #[inline]
     fn take<'k>(&mut self, key: &'k [u8]) -> Option<Hashed<'k>> {
-        let last = self.hashed.min(self.first + AHEAD_STRAY_KEYS);
-        for number in self.first..last {
-            let foreseen = self.ring.get(number % AHEAD_KEYS).copied().flatten();
-            if let Some(hashed) = foreseen.and_then(|foreseen| foreseen.same(key)) {
-                self.leave_behind(number + 1);
+        let (mut step, mut at) = (self.first, self.asked);
+        for _ in 0..AHEAD_STRAY_KEYS {
+            if step == self.hashed {
+                break;
+            }
+            if let Some(hashed) = self.step(step).hashed(at, key) {
+                self.leave_behind(step, at);
                 return Some(hashed);
             }
+            (step, at) = self.behind(step, at);
         }
         // Whatever it was that came instead, it is likely to have taken the place of one.
-        self.leave_behind(self.hashed.min(self.first + 1));
+        if self.first < self.hashed {
+            self.leave_behind(self.first, self.asked);
+        }
         None
     }
 
-    fn leave_behind(&mut self, first: usize) {
-        self.first = first;
-        self.items = self.items.max(first);
-        self.buckets = self.buckets.max(first);
+    /// The keys up to this one were asked for, or never will be.
+    #[inline]
+    fn leave_behind(&mut self, step: usize, at: usize) {
+        (self.first, self.asked) = self.behind(step, at);
+        self.items = self.items.max(self.first);
+        self.buckets = self.buckets.max(self.first);
+    }
+
+    /// The place behind this one.
+    #[inline]
+    fn behind(&self, step: usize, at: usize) -> (usize, usize) {
+        if at + 1 < self.step(step).len() { (step, at + 1) } else { (step + 1, 0) }
+    }
+
+    #[inline]
+    fn step(&self, number: usize) -> &Batch<'b> {
+        let [first, ..] = &self.steps;
+        self.steps.get(number % AHEAD_STEPS).unwrap_or(first)
+    }
+}
+
+/// The next key of these pieces.
+#[inline]
+fn next_key<'b>(
+    glance: &mut Glance<'b>,
+    pieces: &mut &'b [Piece],
+    bytes: &'b [u8],
+) -> Option<&'b [u8]> {
+    // Bound: each round takes a piece off.
+    loop {
+        if let Some(key) = glance.next() {
+            return Some(key.as_bytes());
+        }
+        let (piece, rest) = pieces.split_first()?;
+        *pieces = rest;
+        let bytes = bytes.get(piece.start..piece.end).unwrap_or_default();
+        *glance = match piece.place {
+            Place::Command => Glance::at_commands(bytes),
+            Place::Keys(list) => Glance::at_keys(bytes, list),
+            Place::Elsewhere => Glance::at_commands(&[]),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kannuki_store::face::StoreConfig;
+    use kannuki_store::{batch::BATCH_KEYS, face::StoreConfig};
 
     use super::*;
     use crate::memory::Pages;
@@ -222,7 +259,7 @@ mod tests {
         scout.look(store);
         let Scout { first, items, buckets, hashed, .. } = *scout;
         assert!(first <= items && items <= buckets && buckets <= hashed);
-        assert!(hashed <= first + AHEAD_KEYS);
+        assert!(hashed <= first + AHEAD_STEPS);
         let taken = scout.take(key);
         if let Some(taken) = taken {
             assert_eq!(taken.key(), key);
@@ -252,8 +289,8 @@ mod tests {
         let ahead = Ahead::new(&bytes, &pieces);
         for (number, key) in keys.iter().enumerate() {
             ask(&ahead, &store, &bytes[key.clone()]);
-            let items = ahead.scout.borrow().items;
-            assert!(items >= (number + AHEAD_STEP_KEYS).min(keys.len()), "{number}: {items}");
+            let near = ahead.scout.borrow().items * BATCH_KEYS;
+            assert!(near >= (number + BATCH_KEYS).min(keys.len()), "{number}: {near}");
         }
     }
 

@@ -132,7 +132,9 @@ impl<M: Blocks> Shard<M> {
         read: &mut Shows<'_, M::Block, R>,
     ) -> Result<R, Unshown> {
         let value = match self.heap.addressing.place(found.location) {
-            Place::Record { .. } => Value::Inline(self.heap.value(found.location)),
+            Place::Record { segment, .. } => {
+                Value::Inline(self.heap.value_seen(segment, &found.seen))
+            }
             Place::Large(number) => match self.heap.large(number) {
                 Some(large) if self.may_lend(&large.chain) => Value::Chain(&large.chain),
                 _ => return Err(Unshown::Miss(FetchMiss::NoMemory)),

@@ -19,7 +19,7 @@ mod write;
 use crate::blocks::Blocks;
 use crate::class::{class_of, item_size};
 use crate::counters::Counters;
-use crate::face::{Absent, Depth, StoreConfig};
+use crate::face::{Absent, StoreConfig};
 use crate::geometry::Geometry;
 use crate::ghost::Ghost;
 use crate::heap::{Facts, Heap, Large, Queue, Seen};
@@ -175,26 +175,33 @@ impl<M: Blocks> Shard<M> {
         }
     }
 
-    /// Asks for what a search for this hash reads at this depth.
-    pub(crate) fn prefetch(&self, hash: u64, depth: Depth) {
+    /// Asks for what a search for this hash reads first.
+    #[inline]
+    pub(crate) fn prefetch_leaf(&self, hash: u64) {
+        self.index.prefetch_leaf(hash, &self.pool.blocks);
+    }
+
+    /// Asks for what it reads next.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: u64) {
+        self.pool.blocks.prefetch(self.index.home(hash));
+    }
+
+    /// Asks for what it reads last.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, hash: u64) {
         let blocks = &self.pool.blocks;
-        match depth {
-            Depth::Leaf => self.index.prefetch_leaf(hash, blocks),
-            Depth::Bucket => blocks.prefetch(self.index.home(hash)),
-            Depth::Record => {
-                let mut any = false;
-                self.index.candidates(hash, |location| {
-                    any = true;
-                    let near = self.heap.near(location);
-                    blocks.prefetch(near);
-                    // A short item lies across two lines as often as not.
-                    blocks.prefetch(near.get(LINE_BYTES..).unwrap_or_default());
-                });
-                if !any {
-                    // Whoever stores it asks whether it was here before.
-                    blocks.prefetch(self.ghost.near(hash));
-                }
-            }
+        let mut any = false;
+        self.index.candidates(hash, |location| {
+            any = true;
+            let near = self.heap.near(location);
+            blocks.prefetch(near);
+            // A short item lies across two lines as often as not.
+            blocks.prefetch(near.get(LINE_BYTES..).unwrap_or_default());
+        });
+        if !any {
+            // Whoever stores it asks whether it was here before.
+            blocks.prefetch(self.ghost.near(hash));
         }
     }
 
@@ -244,6 +251,7 @@ impl<M: Blocks> Shard<M> {
     }
 
     /// The live item with this key. One that is dead by time or flush is removed.
+    #[inline]
     fn find(&mut self, key: &[u8], hash: u64, now: Now) -> Result<Found, Absent> {
         let heap = &self.heap;
         let found = self.index.find(hash, |location| heap.holds(location, key));
@@ -261,6 +269,7 @@ impl<M: Blocks> Shard<M> {
     }
 
     /// Why an item is dead, if it is.
+    #[inline]
     fn death(&self, seen: &Seen, now: Now) -> Option<Absent> {
         if seen.generation < self.flushed_below {
             Some(Absent::Flushed)
@@ -285,11 +294,9 @@ impl<M: Blocks> Shard<M> {
             Place::Large(number) => self.drop_large(number),
             Place::Record { segment: number, offset } => {
                 let Some(segment) = self.heap.segment_mut(number) else { return };
-                let record = segment.record_mut(offset);
-                let padded = layout::Spans::read(record).padded();
-                layout::bury(record);
+                layout::bury(segment.record_mut(offset));
                 segment.live_items -= 1;
-                segment.live_bytes -= padded;
+                segment.live_bytes -= seen.record_bytes(offset);
                 let drained = self.drain.as_ref().is_some_and(|drain| drain.segment == number);
                 if segment.live_items == 0 && segment.sealed && !drained {
                     self.release(number);

@@ -97,11 +97,19 @@ impl<M: Blocks> Shard<M> {
         old: Option<Found>,
         now: Now,
     ) -> Result<(Location, u64, Queue, u32), Starved> {
-        let stream =
-            self.stream_for(self.queue_for(fresh.hash, old.as_ref()), fresh.facts.expiry, now);
+        let returned = self.returns(fresh.hash, old.as_ref());
+        let queue = queue_for(old.as_ref(), returned);
+        let stream = self.stream_for(queue, fresh.facts.expiry, now);
         let longest = layout::HEAD_BYTES_MAX + fresh.key.len() + value.len();
-        let segment = self.open_for(stream, padded(longest), now, Need::Write)?;
-        self.remembered(fresh.hash, old.as_ref());
+        let segment = match self.open_for(stream, padded(longest), now, Need::Write) {
+            Ok(segment) => segment,
+            Err(starved) => {
+                if returned {
+                    self.ghost.remember(fresh.hash);
+                }
+                return Err(starved);
+            }
+        };
         let (location, cas) = self.append(segment, fresh, value);
         Ok((location, cas, stream.queue(), value.len() as u32))
     }
@@ -117,11 +125,10 @@ impl<M: Blocks> Shard<M> {
         }
         let overhead = LARGE_OVERHEAD_BYTES + fresh.key.len() as u64;
         let charge = self.pool.charge(overhead, Need::Write).ok_or(Starved)?;
-        let queue = self.queue_for(fresh.hash, old.as_ref());
-        self.remembered(fresh.hash, old.as_ref());
+        let queue = queue_for(old.as_ref(), self.returns(fresh.hash, old.as_ref()));
         let charged = chain.charged() + charge.bytes();
         let value_bytes = chain.len();
-        let cas = if self.cas { self.cas_apart(fresh.cas) } else { 0 };
+        let cas = if self.cas { cas_apart(&mut self.next_cas, fresh.cas) } else { 0 };
         let stamp = self.stamp(queue, charged);
         self.pool.hold(self.number, charged);
         *self.bytes_of(queue) += charged;
@@ -283,10 +290,7 @@ impl<M: Blocks> Shard<M> {
     /// A cas unique that no place tells, other than `old`: that may be any number, if a client
     /// chose it.
     pub(super) fn take_cas(&mut self, old: u64) -> u64 {
-        self.next_cas += u64::from(self.next_cas == old);
-        let cas = self.next_cas;
-        self.next_cas += 1;
-        cas
+        cas_apart(&mut self.next_cas, Cas::NextAfter(old))
     }
 
     pub(super) fn see_again(&self, found: Found) -> Option<Found> {
@@ -381,12 +385,17 @@ impl<M: Blocks> Shard<M> {
 
     /// Appends key and value to a segment that has room.
     fn append(&mut self, number: usize, fresh: &Fresh<'_>, value: &[u8]) -> (Location, u64) {
-        let derived = self.derived_cas(number);
+        let addressing = self.heap.addressing;
+        let Some(segment) = self.heap.segment_mut(number) else {
+            debug_assert!(false, "open_for returned this segment");
+            return (addressing.record(number, 0), 0);
+        };
+        let derived = segment.cas_at(segment.fill);
         let (cas, field) = match fresh.cas {
             _ if !self.cas => (0, None),
             Cas::NextAfter(old) if derived > old => (derived, None),
             other => {
-                let cas = self.cas_apart(other);
+                let cas = cas_apart(&mut self.next_cas, other);
                 (cas, Some(cas))
             }
         };
@@ -394,11 +403,6 @@ impl<M: Blocks> Shard<M> {
         let key_bytes = fresh.key.len() as u8;
         let value_bytes = value.len() as u32;
         let head = Head { key_bytes, value_bytes, flags, expiry, cas: field, last_access, marks };
-        let addressing = self.heap.addressing;
-        let Some(segment) = self.heap.segment_mut(number) else {
-            debug_assert!(false, "open_for returned this segment");
-            return (addressing.record(number, 0), cas);
-        };
         let (offset, base) = (segment.fill, segment.base);
         let bytes = head.record_bytes(base);
         let record = &mut segment.record_mut(offset)[..bytes];
@@ -418,22 +422,6 @@ impl<M: Blocks> Shard<M> {
         self.heap.segment(number).map_or(0, |segment| segment.cas_at(segment.fill))
     }
 
-    fn cas_apart(&mut self, cas: Cas) -> u64 {
-        match cas {
-            Cas::Exactly(cas) => cas,
-            Cas::NextAfter(old) | Cas::NextInField(old) => self.take_cas(old),
-        }
-    }
-
-    /// An item that replaces one in Main stays there; one that was thrown out lately goes there.
-    fn queue_for(&self, hash: u64, old: Option<&Found>) -> Queue {
-        match old {
-            Some(old) => old.seen.queue,
-            None if self.evict && self.ghost.knows(hash) => Queue::Main,
-            None => Queue::Small,
-        }
-    }
-
     fn stream_for(&self, queue: Queue, expiry: Expiry, now: Now) -> Stream {
         let dies = expiry.second().is_some_and(|at| at <= now.0.saturating_add(SHORT_TTL_SECS));
         match queue {
@@ -445,14 +433,35 @@ impl<M: Blocks> Shard<M> {
         }
     }
 
-    fn remembered(&mut self, hash: u64, old: Option<&Found>) {
-        if old.is_none() && self.evict {
-            let _ = self.ghost.take(hash);
-        }
+    /// Whether this item was thrown out lately; it is remembered no more.
+    fn returns(&mut self, hash: u64, old: Option<&Found>) -> bool {
+        old.is_none() && self.evict && self.ghost.take(hash)
     }
 
     fn index_location(&self, hash: u64, key: &[u8]) -> Option<(crate::index::Slot, Location)> {
         let heap = &self.heap;
         self.index.find(hash, |location| heap.holds(location, key))
+    }
+}
+
+/// An item that replaces one in Main stays there; one that returns goes there.
+fn queue_for(old: Option<&Found>, returned: bool) -> Queue {
+    match old {
+        Some(old) => old.seen.queue,
+        None if returned => Queue::Main,
+        None => Queue::Small,
+    }
+}
+
+/// A cas unique that no place tells; `next` is the next one of the shard.
+fn cas_apart(next: &mut u64, cas: Cas) -> u64 {
+    match cas {
+        Cas::Exactly(cas) => cas,
+        Cas::NextAfter(old) | Cas::NextInField(old) => {
+            *next += u64::from(*next == old);
+            let cas = *next;
+            *next += 1;
+            cas
+        }
     }
 }

@@ -51,7 +51,6 @@ impl<M: Blocks> Shard<M> {
     ) -> Result<(Written, Option<crate::face::Absent>), Starved> {
         // Needed only if the key is new, but then at the same time as the index.
         self.pool.blocks.prefetch(self.ghost.near(key.hash));
-        self.make_room_in_index(key.hash)?;
         let (old, absent) = match self.find(key.key, key.hash, now) {
             Ok(found) => (Some(found), None),
             Err(absent) => (None, Some(absent)),
@@ -125,6 +124,9 @@ impl<M: Blocks> Shard<M> {
                 self.discard(old);
             }
             return Ok(Written::TooLarge);
+        }
+        if old.is_none() {
+            self.make_room_in_index(key.hash)?;
         }
         let payload = self.payload(key, given, joined.as_ref(), effect, value_bytes)?;
         let held = old.map_or(0, |old| old.seen.facts.cas);
