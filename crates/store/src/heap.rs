@@ -23,10 +23,9 @@ pub(crate) enum Queue {
     Main,
 }
 
-/// A stretch of memory that records are appended to.
+/// A stretch of memory that records are appended to: all about it but the memory.
 #[derive(Debug)]
-pub(crate) struct Segment<B> {
-    pub(crate) block: B,
+pub(crate) struct Segment {
     pub(crate) fill: usize,
     pub(crate) live_items: u32,
     pub(crate) live_bytes: usize,
@@ -90,7 +89,10 @@ pub(crate) struct Seen {
 pub(crate) struct Heap<B> {
     pub(crate) addressing: Addressing,
     /// Number 0 stays empty, so that no location is 0.
-    segments: Vec<Option<Segment<B>>>,
+    segments: Vec<Option<Segment>>,
+    /// The memory of each segment. Apart from the rest, because every look-up reads here, and a
+    /// cache should hold it whole: 32 bytes a segment, not 128.
+    blocks: Vec<Option<B>>,
     segments_vacant: Vec<usize>,
     larges: Vec<Option<Large<B>>>,
     larges_vacant: Vec<usize>,
@@ -108,6 +110,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         Self {
             addressing: Addressing::new(segment_bytes),
             segments: vec![None],
+            blocks: vec![None],
             segments_vacant: Vec::new(),
             larges: Vec::new(),
             larges_vacant: Vec::new(),
@@ -136,8 +139,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         match self.addressing.place(location) {
             Place::Large(number) => self.large(number).map_or(&[], |large| &large.key),
             Place::Record { segment, offset } => {
-                let Some(segment) = self.segment(segment) else { return &[] };
-                let record = &segment.block.as_ref()[offset..];
+                let Some(record) = self.record(segment, offset) else { return &[] };
                 let spans = Spans::read(record);
                 &record[spans.key..spans.value]
             }
@@ -150,8 +152,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         let Place::Record { segment, offset } = self.addressing.place(location) else {
             return &[];
         };
-        let Some(segment) = self.segment(segment) else { return &[] };
-        let record = &segment.block.as_ref()[offset..];
+        let Some(record) = self.record(segment, offset) else { return &[] };
         let spans = Spans::read(record);
         &record[spans.value..spans.end]
     }
@@ -159,8 +160,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     /// The value of a record in `segment` that was seen just now.
     #[inline]
     pub(crate) fn value_seen(&self, segment: usize, seen: &Seen) -> &[u8] {
-        let Some(segment) = self.segment(segment) else { return &[] };
-        &segment.block.as_ref()[seen.value_at as usize..seen.value_end as usize]
+        let value = seen.value_at as usize..seen.value_end as usize;
+        self.record(segment, 0).map_or(&[], |bytes| &bytes[value])
     }
 
     /// Bytes from the start of an item's record, to prefetch.
@@ -168,9 +169,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     pub(crate) fn near(&self, location: Location) -> &[u8] {
         match self.addressing.place(location) {
             Place::Large(_) => &[],
-            Place::Record { segment, offset } => {
-                self.segment(segment).map_or(&[], |segment| &segment.block.as_ref()[offset..])
-            }
+            Place::Record { segment, offset } => self.record(segment, offset).unwrap_or_default(),
         }
     }
 
@@ -190,8 +189,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
                 })
             }
             Place::Record { segment, offset } => {
+                let record = self.record(segment, offset)?;
                 let segment = self.segment(segment)?;
-                let record = &segment.block.as_ref()[offset..];
                 let (head, spans) = Head::read(record, segment.base, now);
                 let cas =
                     if self.cas { head.cas.unwrap_or_else(|| segment.cas_at(offset)) } else { 0 };
@@ -218,16 +217,57 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
     }
 
     #[inline]
-    pub(crate) fn segment(&self, number: usize) -> Option<&Segment<B>> {
+    pub(crate) fn segment(&self, number: usize) -> Option<&Segment> {
         self.segments.get(number)?.as_ref()
     }
 
-    pub(crate) fn segment_mut(&mut self, number: usize) -> Option<&mut Segment<B>> {
+    pub(crate) fn segment_mut(&mut self, number: usize) -> Option<&mut Segment> {
         self.segments.get_mut(number)?.as_mut()
     }
 
+    /// Where a segment is kept, to prefetch.
+    #[inline]
+    pub(crate) fn place_of(&self, location: Location) -> Option<&Option<Segment>> {
+        match self.addressing.place(location) {
+            Place::Large(_) => None,
+            Place::Record { segment, .. } => self.segments.get(segment),
+        }
+    }
+
+    /// The bytes of a segment from `offset` on.
+    #[inline]
+    pub(crate) fn record(&self, segment: usize, offset: usize) -> Option<&[u8]> {
+        let block = self.blocks.get(segment)?.as_ref()?;
+        Some(&block.as_ref()[offset..])
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn record_mut(&mut self, segment: usize, offset: usize) -> Option<&mut [u8]> {
+        let block = self.blocks.get_mut(segment)?.as_mut()?;
+        Some(&mut block.as_mut()[offset..])
+    }
+
+    /// A segment and its bytes.
+    #[inline]
+    pub(crate) fn whole_mut(&mut self, number: usize) -> Option<(&mut Segment, &mut [u8])> {
+        let segment = self.segments.get_mut(number)?.as_mut()?;
+        let block = self.blocks.get_mut(number)?.as_mut()?;
+        Some((segment, block.as_mut()))
+    }
+
+    /// The record at `offset` if there is one: where the next begins, and whether this one lives.
+    #[inline]
+    pub(crate) fn step(&self, segment: usize, offset: usize) -> Option<(usize, bool)> {
+        if offset >= self.segment(segment)?.fill {
+            return None;
+        }
+        let record = self.record(segment, offset)?;
+        Some((offset + Spans::read(record).padded(), !is_dead(record)))
+    }
+
     /// Numbers and segments.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, &Segment<B>)> {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (usize, &Segment)> {
         self.segments
             .iter()
             .enumerate()
@@ -243,19 +283,22 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         !self.segments_vacant.is_empty() || self.segments.len() < self.addressing.segments_max()
     }
 
-    pub(crate) fn add_segment(&mut self, segment: Segment<B>) -> usize {
+    pub(crate) fn add_segment(&mut self, segment: Segment, block: B) -> usize {
         if let Some(number) = self.segments_vacant.pop() {
             self.segments[number] = Some(segment);
+            self.blocks[number] = Some(block);
             return number;
         }
         self.segments.push(Some(segment));
+        self.blocks.push(Some(block));
         self.segments.len() - 1
     }
 
-    pub(crate) fn take_segment(&mut self, number: usize) -> Option<Segment<B>> {
+    pub(crate) fn take_segment(&mut self, number: usize) -> Option<(Segment, B)> {
         let segment = self.segments.get_mut(number)?.take()?;
+        let block = self.blocks.get_mut(number)?.take()?;
         self.segments_vacant.push(number);
-        Some(segment)
+        Some((segment, block))
     }
 
     pub(crate) fn large(&self, number: usize) -> Option<&Large<B>> {
@@ -302,7 +345,7 @@ impl Seen {
     }
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Segment<B> {
+impl Segment {
     /// The cas unique that a record at `offset` has if it stores none.
     pub(crate) const fn cas_at(&self, offset: usize) -> u64 {
         self.cas_base + (offset / crate::location::GRANULE_BYTES) as u64
@@ -317,20 +360,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Segment<B> {
             }
             None => self.latest = NEVER,
         }
-    }
-
-    pub(crate) fn record_mut(&mut self, offset: usize) -> &mut [u8] {
-        &mut self.block.as_mut()[offset..]
-    }
-
-    /// The record at `offset` if there is one: where the next begins, and whether this one lives.
-    #[inline]
-    pub(crate) fn step(&self, offset: usize) -> Option<(usize, bool)> {
-        if offset >= self.fill {
-            return None;
-        }
-        let record = &self.block.as_ref()[offset..];
-        Some((offset + Spans::read(record).padded(), !is_dead(record)))
     }
 
     /// Bytes that the live records may need elsewhere, and room is asked for the longest head.

@@ -22,8 +22,8 @@ impl<M: Blocks> Shard<M> {
         let mut expected = StoreStats::default();
         for (number, segment) in self.heap.segments() {
             let (mut at, mut live_items, mut live_bytes) = (0, 0, 0);
-            while let Some((next, lives)) = segment.step(at) {
-                let record = &segment.block.as_ref()[at..];
+            while let Some((next, lives)) = self.heap.step(number, at) {
+                let record = self.heap.record(number, at).unwrap();
                 assert_eq!(Spans::read(record).padded(), next - at);
                 if lives {
                     let location = self.heap.addressing.record(number, at);

@@ -196,6 +196,9 @@ impl<M: Blocks> Shard<M> {
             any = true;
             let near = self.heap.near(location);
             blocks.prefetch(near);
+            if let Some(segment) = self.heap.place_of(location) {
+                blocks.prefetch_value(segment);
+            }
             // A short item lies across two lines as often as not.
             blocks.prefetch(near.get(LINE_BYTES..).unwrap_or_default());
         });
@@ -293,8 +296,8 @@ impl<M: Blocks> Shard<M> {
         match self.heap.addressing.place(location) {
             Place::Large(number) => self.drop_large(number),
             Place::Record { segment: number, offset } => {
-                let Some(segment) = self.heap.segment_mut(number) else { return };
-                layout::bury(segment.record_mut(offset));
+                let Some((segment, bytes)) = self.heap.whole_mut(number) else { return };
+                layout::bury(&mut bytes[offset..]);
                 segment.live_items -= 1;
                 segment.live_bytes -= seen.record_bytes(offset);
                 let drained = self.drain.as_ref().is_some_and(|drain| drain.segment == number);
@@ -320,9 +323,9 @@ impl<M: Blocks> Shard<M> {
 
     /// Gives a segment without live records back.
     fn release(&mut self, number: usize) {
-        let Some(segment) = self.heap.take_segment(number) else { return };
+        let Some((segment, block)) = self.heap.take_segment(number) else { return };
         *self.bytes_of(segment.queue) -= self.pool.segment_cost();
-        self.pool.take_back(self.number, segment.block);
+        self.pool.take_back(self.number, block);
     }
 
     fn flush_now(&mut self) {

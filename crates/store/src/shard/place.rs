@@ -227,9 +227,8 @@ impl<M: Blocks> Shard<M> {
                 self.heap.large_mut(number).map(|large| large.facts.expiry = expiry).is_some()
             }
             Place::Record { segment: number, offset } => {
-                let Some(segment) = self.heap.segment_mut(number) else { return false };
-                let base = segment.base;
-                let fits = layout::set_expiry(segment.record_mut(offset), expiry, base);
+                let Some((segment, bytes)) = self.heap.whole_mut(number) else { return false };
+                let fits = layout::set_expiry(&mut bytes[offset..], expiry, segment.base);
                 if fits {
                     segment.expect(expiry);
                     self.sweep.expect(number, expiry);
@@ -249,8 +248,7 @@ impl<M: Blocks> Shard<M> {
                 }
             }
             Place::Record { segment, offset } => {
-                let Some(segment) = self.heap.segment_mut(segment) else { return };
-                let record = segment.record_mut(offset);
+                let Some(record) = self.heap.record_mut(segment, offset) else { return };
                 layout::set_marks(record, marks);
                 if let Some(now) = accessed {
                     layout::set_last_access(record, now);
@@ -267,8 +265,8 @@ impl<M: Blocks> Shard<M> {
             }
             Place::Record { segment, offset } => self
                 .heap
-                .segment_mut(segment)
-                .is_some_and(|segment| layout::set_cas(segment.record_mut(offset), cas)),
+                .record_mut(segment, offset)
+                .is_some_and(|record| layout::set_cas(record, cas)),
         }
     }
 
@@ -277,8 +275,7 @@ impl<M: Blocks> Shard<M> {
         let Place::Record { segment, offset } = self.heap.addressing.place(location) else {
             return false;
         };
-        let Some(segment) = self.heap.segment_mut(segment) else { return false };
-        let record = segment.record_mut(offset);
+        let Some(record) = self.heap.record_mut(segment, offset) else { return false };
         let spans = Spans::read(record);
         if spans.end - spans.value != value.len() {
             return false;
@@ -363,8 +360,7 @@ impl<M: Blocks> Shard<M> {
         let cas_base = self.next_cas;
         self.next_cas += (self.cut.segment_bytes / crate::location::GRANULE_BYTES) as u64;
         let stamp = self.stamp(queue, self.pool.segment_cost());
-        let number = self.heap.add_segment(Segment {
-            block,
+        let segment = Segment {
             fill: 0,
             live_items: 0,
             live_bytes: 0,
@@ -376,7 +372,8 @@ impl<M: Blocks> Shard<M> {
             queue,
             sealed: false,
             stamp,
-        });
+        };
+        let number = self.heap.add_segment(segment, block);
         self.open[stream as usize] = Some(number);
         *self.bytes_of(queue) += self.pool.segment_cost();
         self.enqueue(queue, Unit { place: UnitPlace::Segment(number), stamp });
@@ -386,7 +383,7 @@ impl<M: Blocks> Shard<M> {
     /// Appends key and value to a segment that has room.
     fn append(&mut self, number: usize, fresh: &Fresh<'_>, value: &[u8]) -> (Location, u64) {
         let addressing = self.heap.addressing;
-        let Some(segment) = self.heap.segment_mut(number) else {
+        let Some((segment, block)) = self.heap.whole_mut(number) else {
             debug_assert!(false, "open_for returned this segment");
             return (addressing.record(number, 0), 0);
         };
@@ -405,7 +402,7 @@ impl<M: Blocks> Shard<M> {
         let head = Head { key_bytes, value_bytes, flags, expiry, cas: field, last_access, marks };
         let (offset, base) = (segment.fill, segment.base);
         let bytes = head.record_bytes(base);
-        let record = &mut segment.record_mut(offset)[..bytes];
+        let record = &mut block[offset..offset + bytes];
         let key_at = head.write(base, record);
         let value_at = key_at + fresh.key.len();
         record[key_at..value_at].copy_from_slice(fresh.key);

@@ -189,7 +189,7 @@ impl<M: Blocks> Shard<M> {
 
     /// Whether what lives in a segment needs one fresh segment at most. Without eviction there may
     /// be no second one: then nothing could be moved any more, whatever is deleted.
-    fn fits_in_one(&self, segment: &Segment<M::Block>) -> bool {
+    fn fits_in_one(&self, segment: &Segment) -> bool {
         segment.moved_bytes_max() <= self.cut.segment_bytes
     }
 
@@ -245,11 +245,10 @@ impl<M: Blocks> Shard<M> {
     /// overlap. Returns how many there are.
     fn look_ahead(&self, ahead: &mut [Ahead]) -> usize {
         let Some(drain) = &self.drain else { return 0 };
-        let Some(segment) = self.heap.segment(drain.segment) else { return 0 };
         let mut at = drain.cursor;
         let mut count = 0;
         for record in ahead {
-            let Some((next, lives)) = segment.step(at) else { break };
+            let Some((next, lives)) = self.heap.step(drain.segment, at) else { break };
             let location = self.heap.addressing.record(drain.segment, at);
             let hash = if lives { self.heap.hash_of(location) } else { 0 };
             *record = Ahead { location: Some(location), bytes: next - at, next, lives, hash };

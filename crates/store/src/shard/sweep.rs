@@ -103,7 +103,7 @@ impl<M: Blocks> Shard<M> {
         let mut done = Maintained { more: true, ..Maintained::default() };
         for _ in 0..STEP_RECORDS {
             let segment = self.heap.segment(number).filter(|segment| segment.stamp == stamp);
-            let Some((next, lives)) = segment.and_then(|segment| segment.step(offset)) else {
+            let Some((next, lives)) = segment.and_then(|_| self.heap.step(number, offset)) else {
                 if let Some(segment) = self.heap.segment_mut(number)
                     && segment.stamp == stamp
                     && segment.sealed
