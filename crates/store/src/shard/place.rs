@@ -48,6 +48,27 @@ pub(super) struct Fresh<'k> {
     pub(super) cas: Cas,
 }
 
+impl Cas {
+    /// Whether the next record in a segment has to store it.
+    fn needs_field(self, segment: &Segment) -> bool {
+        !matches!(self, Self::NextAfter(old) if segment.cas_at(segment.fill) > old)
+    }
+}
+
+impl Fresh<'_> {
+    fn head(&self, value_bytes: usize, cas: Option<u64>) -> Head {
+        let Facts { flags, expiry, last_access, marks, .. } = self.facts;
+        let (key_bytes, value_bytes) = (self.key.len() as u8, value_bytes as u32);
+        Head { key_bytes, value_bytes, flags, expiry, cas, last_access, marks }
+    }
+
+    /// Bytes of its record as the next one in `segment`.
+    fn record_bytes(&self, segment: &Segment, has_cas: bool, value_bytes: usize) -> usize {
+        let cas = (has_cas && self.cas.needs_field(segment)).then_some(0);
+        padded(self.head(value_bytes, cas).record_bytes(segment.base))
+    }
+}
+
 impl<M: Blocks> Shard<M> {
     /// Makes sure that one more item with this hash can be inserted. Slots found before are void.
     pub(super) fn make_room_in_index(&mut self, hash: u64) -> Result<(), Starved> {
@@ -100,8 +121,10 @@ impl<M: Blocks> Shard<M> {
         let returned = self.returns(fresh.hash, old.as_ref());
         let queue = queue_for(old.as_ref(), returned);
         let stream = self.stream_for(queue, fresh.facts.expiry, now);
+        let cas = self.cas;
+        let exact = |open: &Segment| fresh.record_bytes(open, cas, value.len());
         let longest = layout::HEAD_BYTES_MAX + fresh.key.len() + value.len();
-        let segment = match self.open_for(stream, padded(longest), now, Need::Write) {
+        let segment = match self.open_for(stream, padded(longest), exact, now, Need::Write) {
             Ok(segment) => segment,
             Err(starved) => {
                 if returned {
@@ -302,21 +325,26 @@ impl<M: Blocks> Shard<M> {
         scratch.clear();
         scratch.extend_from_slice(self.heap.key(location));
         scratch.extend_from_slice(self.heap.value(location));
+        let (key, value) = scratch.split_at(seen.key_bytes.min(scratch.len()));
+        let cas = if seen.facts.marks.cas_shown {
+            Cas::Exactly(seen.facts.cas)
+        } else {
+            Cas::NextAfter(seen.facts.cas)
+        };
+        let mut fresh = Fresh { key, hash: 0, facts: seen.facts, cas };
+        let has_cas = self.cas;
+        let exact = |open: &Segment| fresh.record_bytes(open, has_cas, value.len());
         let longest = padded(layout::HEAD_BYTES_MAX + scratch.len());
-        let segment = match self.open_for(stream, longest, now, Need::Relief) {
+        let segment = match self.open_for(stream, longest, exact, now, Need::Relief) {
             Ok(segment) => segment,
             Err(starved) => {
                 self.scratch = scratch;
                 return Err(starved);
             }
         };
-        let cas = if seen.facts.marks.cas_shown || self.derived_cas(segment) <= seen.facts.cas {
-            Cas::Exactly(seen.facts.cas)
-        } else {
-            Cas::NextAfter(seen.facts.cas)
-        };
-        let (key, value) = scratch.split_at(seen.key_bytes.min(scratch.len()));
-        let fresh = Fresh { key, hash: 0, facts: seen.facts, cas };
+        if self.derived_cas(segment) <= seen.facts.cas {
+            fresh.cas = Cas::Exactly(seen.facts.cas);
+        }
         let (to, _) = self.append(segment, &fresh, value);
         self.scratch = scratch;
         self.index.set_location(slot, to);
@@ -333,22 +361,26 @@ impl<M: Blocks> Shard<M> {
         drained.and_then(|number| self.heap.segment(number)).map_or(0, Segment::moved_bytes_max)
     }
 
-    /// The open segment of a stream with room for `bytes`; a new one if need be.
+    /// The open segment of a stream with room for a record; a new one if need be. It has `longest`
+    /// bytes at most, and `exact` tells how many in an open segment: near the end that counts.
     fn open_for(
         &mut self,
         stream: Stream,
-        bytes: usize,
+        longest: usize,
+        exact: impl FnOnce(&Segment) -> usize,
         now: Now,
         need: Need,
     ) -> Result<usize, Starved> {
         let claimed = if need == Need::Write { self.claimed() } else { 0 };
-        if let Some(number) = self.open[stream as usize] {
-            let room = self.heap.segment(number).map(|open| self.cut.segment_bytes - open.fill);
-            if room.is_some_and(|room| room >= bytes + claimed) {
+        if let Some(number) = self.open[stream as usize]
+            && let Some(open) = self.heap.segment(number)
+        {
+            let room = self.cut.segment_bytes - open.fill;
+            if room >= longest + claimed || room >= exact(open) + claimed {
                 return Ok(number);
             }
         }
-        if bytes + claimed > self.cut.segment_bytes {
+        if longest + claimed > self.cut.segment_bytes {
             return Err(Starved);
         }
         if !self.heap.can_add_segment() {
@@ -387,19 +419,15 @@ impl<M: Blocks> Shard<M> {
             debug_assert!(false, "open_for returned this segment");
             return (addressing.record(number, 0), 0);
         };
-        let derived = segment.cas_at(segment.fill);
-        let (cas, field) = match fresh.cas {
-            _ if !self.cas => (0, None),
-            Cas::NextAfter(old) if derived > old => (derived, None),
-            other => {
-                let cas = cas_apart(&mut self.next_cas, other);
-                (cas, Some(cas))
-            }
+        let (cas, field) = if !self.cas {
+            (0, None)
+        } else if fresh.cas.needs_field(segment) {
+            let cas = cas_apart(&mut self.next_cas, fresh.cas);
+            (cas, Some(cas))
+        } else {
+            (segment.cas_at(segment.fill), None)
         };
-        let Facts { flags, expiry, last_access, marks, .. } = fresh.facts;
-        let key_bytes = fresh.key.len() as u8;
-        let value_bytes = value.len() as u32;
-        let head = Head { key_bytes, value_bytes, flags, expiry, cas: field, last_access, marks };
+        let head = fresh.head(value.len(), field);
         let (offset, base) = (segment.fill, segment.base);
         let bytes = head.record_bytes(base);
         let record = &mut block[offset..offset + bytes];
@@ -410,7 +438,7 @@ impl<M: Blocks> Shard<M> {
         segment.fill += padded(bytes);
         segment.live_items += 1;
         segment.live_bytes += padded(bytes);
-        segment.expect(expiry);
+        segment.expect(fresh.facts.expiry);
         (addressing.record(number, offset), cas)
     }
 

@@ -71,6 +71,7 @@ fn holes_are_won_back(memory_bytes: u64, shard_bits: u32, segment_bytes: usize) 
         tiny(StoreConfig { evict: false, ..config(memory_bytes) }, shard_bits, segment_bytes);
     let stored = fill(&store, "old");
     let mut living: Vec<u32> = (0..stored).collect();
+    let mut won = 0;
     for share in [7, 2, 3, 5, 11] {
         let before = living.len();
         living.retain(|number| {
@@ -87,11 +88,13 @@ fn holes_are_won_back(memory_bytes: u64, shard_bits: u32, segment_bytes: usize) 
         let removed = before - living.len();
         let again = fill(&store, &format!("new-{share}")) as usize;
         rest(&store, NOW);
+        // What one round just misses the next one wins, so that rounds differ; the sum counts too.
         assert!(
-            again > removed / 3 || share == 7,
+            again > removed / 4 || share == 7,
             "{again} after {removed} went: {:?}",
             store.stats()
         );
+        won += again;
         for number in 0..stored {
             let key = format!("old-{number}");
             assert_eq!(store.holds(key.as_bytes()), living.binary_search(&number).is_ok());
@@ -99,6 +102,8 @@ fn holes_are_won_back(memory_bytes: u64, shard_bits: u32, segment_bytes: usize) 
         store.audit();
     }
     assert_eq!(store.stats().evictions, 0);
+    let removed = stored as usize - living.len();
+    assert!(won > removed * 3 / 5, "{won} after {removed} went");
 }
 
 /// Stores short items until there is no room; how many.
