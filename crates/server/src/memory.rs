@@ -89,6 +89,12 @@ impl Blocks for Pages {
         self.index.tend();
     }
 
+    fn settle(&self) {
+        self.segments.settle();
+        self.index.settle();
+        self.values.settle();
+    }
+
     fn prefetch(&self, bytes: &[u8]) {
         memory::prefetch(bytes);
     }

@@ -30,6 +30,10 @@ pub trait Blocks: Send + Sync + 'static {
     /// free. The store calls it while it holds no lock.
     fn tend(&self) {}
 
+    /// Gives back what no block needed since the last call. The store calls it every few seconds
+    /// while it holds no lock.
+    fn settle(&self) {}
+
     /// Asks the processor to bring the cache line at the start of `bytes` near. May do nothing.
     fn prefetch(&self, bytes: &[u8]);
 

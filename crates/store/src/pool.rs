@@ -36,6 +36,8 @@ pub(crate) struct Pool<M: Blocks> {
     free_segments: AtomicU64,
     /// Bytes charged by each shard; their sum and the free segments are what is not pinned.
     held: Box<[AtomicU64]>,
+    /// Shards that drain a segment.
+    draining: AtomicU64,
     segment_bytes: usize,
     segment_cost: u64,
     system_refusals: AtomicU64,
@@ -52,6 +54,9 @@ pub(crate) enum Need {
 
 /// Bytes of bookkeeping charged with each segment: its entry in the shard's table and in a queue.
 const SEGMENT_OVERHEAD_BYTES: u64 = 192;
+/// For so many shards one drains a segment ahead of need. A write looks at 36 records of its own
+/// shard's, so at four or five on average: enough as long as a quarter of them goes.
+const SHARDS_A_DRAIN: u64 = 8;
 
 impl Budget {
     fn new(limit: u64) -> Self {
@@ -135,6 +140,7 @@ impl<M: Blocks> Pool<M> {
             free: Mutex::new(Vec::new()),
             free_segments: AtomicU64::new(0),
             held: (0..cut.shards()).map(|_| AtomicU64::new(0)).collect(),
+            draining: AtomicU64::new(0),
             segment_bytes: cut.segment_bytes,
             segment_cost,
             system_refusals: AtomicU64::new(0),
@@ -156,6 +162,23 @@ impl<M: Blocks> Pool<M> {
     /// Whether writes should evict ahead of need.
     pub(crate) fn is_low(&self) -> bool {
         self.available() < self.reserve_segments() * self.segment_cost
+    }
+
+    /// Whether one shard more should begin to drain a segment ahead of need. Few do at a time: what
+    /// is drained already and not free yet is lost, half a segment for each. All may when the
+    /// reserve is half gone.
+    pub(crate) fn may_begin_drain(&self) -> bool {
+        let few = (self.held.len() as u64 / SHARDS_A_DRAIN).max(1);
+        self.draining.load(Ordering::Relaxed) < few
+            || 2 * self.available() < self.reserve_segments() * self.segment_cost
+    }
+
+    pub(crate) fn note_drain_begun(&self) {
+        self.draining.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_drain_ended(&self) {
+        self.draining.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Bytes that could be charged now, free segments included.

@@ -33,6 +33,8 @@ pub struct Store<M: Blocks = Boxed> {
     next_maintained: AtomicUsize,
     /// Shards in a row that had nothing to do; after a whole round of them it rests.
     idle_shards: AtomicUsize,
+    /// The second in which free memory is looked at next.
+    next_settled: AtomicUsize,
 }
 
 /// Memory taken for a value that is still arriving; freed on drop.
@@ -59,6 +61,9 @@ const AHEAD_RECORDS: usize = 36;
 const RESERVED_SHARE: u64 = 2;
 /// Digits of the largest number that arithmetic writes.
 const DIGITS_MAX: u32 = 20;
+/// Seconds after which memory that no block needed goes back. Short beside the life of what is
+/// cached; long enough that what comes and goes under load stays.
+const SETTLE_SECS: usize = 5;
 /// Items that [`Store::size_histogram`] looks at under one lock, about.
 const HISTOGRAM_STEP: usize = 512;
 
@@ -73,8 +78,8 @@ impl<M: Blocks> Store<M> {
         let pool = Arc::new(Pool::new(blocks, config.memory_bytes, &cut));
         let shard = |number| Padded(Mutex::new(Shard::new(number, &config, cut, pool.clone())));
         let shards = (0..cut.shards()).map(shard).collect();
-        let [next_maintained, idle_shards] = [0; 2].map(AtomicUsize::new);
-        Self { config, cut, pool, shards, next_maintained, idle_shards }
+        let [next_maintained, idle_shards, next_settled] = [0; 3].map(AtomicUsize::new);
+        Self { config, cut, pool, shards, next_maintained, idle_shards, next_settled }
     }
 
     /// Hashes a key with the store's secret seed.
@@ -367,6 +372,7 @@ impl<M: Blocks> Store<M> {
         if self.pool.budget.used() > 0 {
             self.tend();
         }
+        self.settle(now);
         if done.more {
             self.idle_shards.store(0, Ordering::Relaxed);
             return done;
@@ -447,6 +453,16 @@ impl<M: Blocks> Store<M> {
         }
     }
 
+    /// Gives back, every few seconds, what blocks did not need since the last time.
+    fn settle(&self, now: Now) {
+        let (second, next) = (now.0 as usize, self.next_settled.load(Ordering::Relaxed));
+        // Or the clock went back.
+        if second >= next || next - second > SETTLE_SECS {
+            self.next_settled.store(second + SETTLE_SECS, Ordering::Relaxed);
+            self.pool.blocks.settle();
+        }
+    }
+
     fn relieve_shard(&self, number: usize, now: Now) -> bool {
         let mut shard = self.lock(number);
         shard.enter(now);
@@ -457,7 +473,8 @@ impl<M: Blocks> Store<M> {
     fn keep_ahead(&self, shard: &mut Shard<M>, hash: u64, now: Now) {
         if self.config.evict
             && self.pool.is_low()
-            && (shard.is_draining() || self.pool.is_above_share(self.shard_of(hash)))
+            && (shard.is_draining()
+                || (self.pool.may_begin_drain() && self.pool.is_above_share(self.shard_of(hash))))
         {
             shard.relieve(now, AHEAD_RECORDS);
         }

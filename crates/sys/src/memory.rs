@@ -61,11 +61,17 @@ impl Mapping {
         Ok(advised?)
     }
 
-    /// Takes the wish for huge pages back: what is backed by one stays so.
-    pub(crate) fn advise_plain(&self) -> io::Result<()> {
-        // SAFETY: as in `advise_huge`.
+    /// Asks for huge pages in a range, or for none any more: what is backed by one stays so.
+    pub(crate) fn advise_part(&self, from: usize, bytes: usize, huge: bool) -> io::Result<()> {
+        if from.checked_add(bytes).is_none_or(|end| end > self.bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let advice = if huge { Advice::LinuxHugepage } else { Advice::LinuxNoHugepage };
+        // SAFETY: the range is inside this mapping, which lives as long as `self`; the advice
+        // changes how pages are backed, never what they contain.
         let advised = unsafe {
-            rustix::mm::madvise(self.start.as_ptr().cast(), self.bytes, Advice::LinuxNoHugepage)
+            let start = self.start.as_ptr().add(from);
+            rustix::mm::madvise(start.cast(), bytes, advice)
         };
         Ok(advised?)
     }

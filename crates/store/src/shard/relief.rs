@@ -213,6 +213,7 @@ impl<M: Blocks> Shard<M> {
             segment.stamp = DRAINED;
         }
         self.drain = Some(Drain { segment: number, cursor: 0, kept_bytes: 0, reason });
+        self.pool.note_drain_begun();
     }
 
     /// Goes on draining until the segment is empty or the allowance is used up.
@@ -223,6 +224,7 @@ impl<M: Blocks> Shard<M> {
             let count = self.look_ahead(&mut ahead[..AHEAD_MAX.min(records_max - relief.looked)]);
             if count == 0 {
                 self.drain = None;
+                self.pool.note_drain_ended();
                 self.release(drain.segment);
                 relief.freed = true;
                 return;

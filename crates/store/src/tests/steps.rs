@@ -209,6 +209,7 @@ struct Resident {
     free_bytes: AtomicUsize,
     brought_bytes: AtomicUsize,
     given_back_bytes: AtomicUsize,
+    settled: AtomicUsize,
 }
 
 struct TendedBlock(Box<[u8]>, Arc<Resident>);
@@ -244,6 +245,11 @@ impl Blocks for Tended {
         self.0.free_bytes.store(left, Relaxed);
     }
 
+    fn settle(&self) {
+        steps::note(Work::SystemBytes, 1);
+        self.0.settled.fetch_add(1, Relaxed);
+    }
+
     fn prefetch(&self, _: &[u8]) {}
 }
 
@@ -263,6 +269,25 @@ impl Drop for TendedBlock {
     fn drop(&mut self) {
         self.1.free_bytes.fetch_add(self.0.len(), Relaxed);
     }
+}
+
+#[test]
+fn free_memory_is_looked_at_every_five_seconds_whatever_the_clock_does() {
+    let blocks = Tended::default();
+    let resident = Arc::clone(&blocks.0);
+    let store = Store::with_geometry(config(1 << 20), Geometry::of(0, 4096), blocks);
+    let passes = |from: u32, seconds: u32| {
+        let before = resident.settled.load(Relaxed);
+        for second in from..from + seconds {
+            // Ten rounds a second, as in the server.
+            (0..10).for_each(|_| _ = store.maintain(Now(second)));
+        }
+        resident.settled.load(Relaxed) - before
+    };
+    assert_eq!(passes(NOW.0, 20), 4);
+    assert_eq!(passes(NOW.0 + 20, 1), 1);
+    assert_eq!(passes(NOW.0 - 3600, 20), 4, "the clock went back an hour");
+    assert_eq!(passes(NOW.0 + 3600, 20), 4, "and forth two");
 }
 
 #[test]
