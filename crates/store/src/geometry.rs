@@ -89,7 +89,7 @@ impl Geometry {
             segment_bytes,
             record_bytes_max: segment_bytes / 8,
             piece_bytes: segment_bytes.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX),
-            slab_bytes: (segment_bytes / 8).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
+            slab_bytes: (segment_bytes / 2).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
         }
     }
 

@@ -51,12 +51,17 @@ pub struct Arena(Arc<Shared>);
 
 /// An owned, page-aligned piece of memory. Its first contents are zeros or what an earlier block of
 /// the same arena left.
+///
+/// Two of them fill a cache line: a table of blocks is read at every look-up.
 pub struct Block {
     start: NonNull<u8>,
-    bytes: usize,
-    span: Span,
     arena: Arc<Shared>,
+    bytes: u32,
+    chunk: u32,
+    first: u32,
 }
+
+const _: () = assert!(BLOCK_BYTES_MAX <= u32::MAX as usize && size_of::<Block>() <= 32);
 
 /// Pages of a chunk.
 #[derive(Clone, Copy, Debug)]
@@ -228,7 +233,13 @@ impl Arena {
         let align = if self.0.huge { pages.next_power_of_two() } else { 1 };
         let mut state = self.0.state();
         let (span, start) = state.take(pages, align, &self.0)?;
-        Ok(Block { start, bytes, span, arena: Arc::clone(&self.0) })
+        let (Ok(chunk), Ok(first), Ok(bytes)) =
+            (u32::try_from(span.chunk), u32::try_from(span.first), u32::try_from(bytes))
+        else {
+            state.take_back(span, &self.0);
+            return Err(io::ErrorKind::OutOfMemory.into());
+        };
+        Ok(Block { start, arena: Arc::clone(&self.0), bytes, chunk, first })
     }
 }
 
@@ -389,7 +400,7 @@ impl AsRef<[u8]> for Block {
         // SAFETY: the span's pages are mapped and initialised (zeroed by the kernel, or written by
         // an earlier block), are this block's alone and stay mapped until it is dropped; `&self`
         // rules out a concurrent `&mut [u8]`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes as usize) }
     }
 }
 
@@ -397,13 +408,15 @@ impl AsMut<[u8]> for Block {
     #[inline]
     fn as_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_ref`, and writable; `&mut self` makes this the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes as usize) }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.arena.state().take_back(self.span, &self.arena);
+        let pages = (self.bytes as usize).div_ceil(self.arena.page_bytes);
+        let span = Span { chunk: self.chunk as usize, first: self.first as usize, pages };
+        self.arena.state().take_back(span, &self.arena);
     }
 }
 

@@ -29,7 +29,10 @@ impl<M: Blocks> Shard<M> {
                     let location = self.heap.addressing.record(number, at);
                     let hash = self.heap.hash_of(location);
                     let mut times = 0;
-                    self.index.candidates(hash, |other| times += u32::from(other == location));
+                    let _ = self.index.find(hash, |other| {
+                        times += u32::from(other == location);
+                        false
+                    });
                     assert_eq!(times, 1, "each live record has one slot");
                     let seen = self.heap.see(location, self.newest).unwrap();
                     assert_eq!(seen.queue, segment.queue);
@@ -84,7 +87,10 @@ impl<M: Blocks> Shard<M> {
             let Some(large) = self.heap.large(number) else { continue };
             let location = Addressing::large(number);
             let mut times = 0;
-            self.index.candidates(large.hash, |other| times += u32::from(other == location));
+            let _ = self.index.find(large.hash, |other| {
+                times += u32::from(other == location);
+                false
+            });
             assert_eq!(times, 1, "each large item has one slot");
             *if large.queue == Queue::Small { &mut *small } else { &mut *main } += large.charged;
             *items += 1;

@@ -184,7 +184,7 @@ impl<M: Blocks> Shard<M> {
     /// Asks for what it reads next.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        self.pool.blocks.prefetch(self.index.home(hash));
+        self.index.prefetch_buckets(hash, &self.pool.blocks);
     }
 
     /// Asks for what it reads last.

@@ -1,6 +1,6 @@
 //! Putting items into their places: appending records, linking chains, changing heads.
 
-use super::{Found, Shard, Starved, Stream, Unit, UnitPlace};
+use super::{Found, LINE_BYTES, Shard, Starved, Stream, Unit, UnitPlace};
 use crate::blocks::Blocks;
 use crate::chain::{Builder, Chain, cost};
 use crate::class::class_of;
@@ -439,6 +439,10 @@ impl<M: Blocks> Shard<M> {
         segment.live_items += 1;
         segment.live_bytes += padded(bytes);
         segment.expect(fresh.facts.expiry);
+        // Where the next records will lie: giving the lock back waits for what was stored.
+        let next = block.get(segment.fill + LINE_BYTES..).unwrap_or_default();
+        self.pool.blocks.prefetch(next);
+        self.pool.blocks.prefetch(next.get(LINE_BYTES..).unwrap_or_default());
         (addressing.record(number, offset), cas)
     }
 

@@ -247,19 +247,23 @@ impl<M: Blocks> Shard<M> {
     /// overlap. Returns how many there are.
     fn look_ahead(&self, ahead: &mut [Ahead]) -> usize {
         let Some(drain) = &self.drain else { return 0 };
+        let blocks = &self.pool.blocks;
         let mut at = drain.cursor;
         let mut count = 0;
-        for record in ahead {
+        for record in &mut *ahead {
             let Some((next, lives)) = self.heap.step(drain.segment, at) else { break };
             let location = self.heap.addressing.record(drain.segment, at);
             let hash = if lives { self.heap.hash_of(location) } else { 0 };
             *record = Ahead { location: Some(location), bytes: next - at, next, lives, hash };
             if lives {
-                self.pool.blocks.prefetch(self.index.home(hash));
-                self.pool.blocks.prefetch(self.ghost.near(hash));
+                self.index.prefetch_leaf(hash, blocks);
+                blocks.prefetch(self.ghost.near(hash));
             }
             at = next;
             count += 1;
+        }
+        for record in ahead[..count].iter().filter(|record| record.lives) {
+            self.index.prefetch_buckets(record.hash, blocks);
         }
         count
     }

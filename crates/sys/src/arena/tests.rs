@@ -144,7 +144,7 @@ fn what_was_given_back_is_left_alone_while_anything_is_stale() {
 fn resident_pages(arena: &Arena, block: &super::Block) -> usize {
     let map = std::fs::File::open("/proc/self/pagemap").unwrap();
     let first = block.start.addr().get() / arena.page_bytes();
-    let mut pages = vec![0; block.bytes / arena.page_bytes() * 8];
+    let mut pages = vec![0; block.as_ref().len() / arena.page_bytes() * 8];
     map.read_exact_at(&mut pages, first as u64 * 8).unwrap();
     pages.chunks_exact(8).filter(|page| page[7] & 0x80 != 0).count()
 }

@@ -10,16 +10,27 @@
 //! bucket  | 10 x u16: tag << 2 | counter | 10 x u32: location, 0 = empty | u8 passed | u24 leaf |
 //! ```
 //!
-//! A bucket that is full passes an item on to the next one (around the leaf's end) and counts it in
-//! `passed`; a search ends at the first bucket that has passed nothing on. The leaf number stands in
-//! a chunk's first bucket, so that a chunk can be moved and its slab given back.
+//! A bucket that is full passes an item on to the next one (around the leaf's end). `passed` has one
+//! bit for each eighth of the tags: whether an item of it was passed on. A search ends at the first
+//! bucket that has passed nothing of its kind on. The leaf number stands in a chunk's first bucket,
+//! so that a chunk can be moved and its slab given back.
 //!
 //! Invariants: `leaf.items <= CHUNK_ITEMS_MAX * leaf.chunks`, so a free slot is always found; each
 //! location stands in one slot at most; slabs, leaves and directory are charged before they grow.
 
+mod bucket;
+mod leaf;
+
+use self::bucket::{
+    BUCKET_SLOTS, Bucket, CHUNK_BUCKETS, CHUNK_BYTES, OWNER_AT, PASSED_AT, find_in, home_of,
+    kind_of, location_at, mark_at, next, owner_of, set, tag_of,
+};
+use self::leaf::{CHUNKS_MAX, LEAF_CHUNKS_MAX, Leaf};
 use crate::blocks::{Blocks, Purpose};
 use crate::location::Location;
 use crate::pool::{Charge, Need, Pool};
+
+pub(crate) use self::bucket::COUNTER_MAX;
 
 /// The index of one shard.
 #[derive(Debug)]
@@ -43,14 +54,6 @@ pub(crate) struct Index<M: Blocks> {
     scratch: Vec<(u16, u32)>,
 }
 
-#[derive(Clone, Debug)]
-struct Leaf {
-    chunks: [u32; LEAF_CHUNKS_MAX],
-    count: u8,
-    depth: u8,
-    items: u16,
-}
-
 /// An occupied slot. Valid until the index is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -63,23 +66,12 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CannotGrow;
 
-const BUCKET_BYTES: usize = 64;
-type Bucket = [u8; BUCKET_BYTES];
-const BUCKET_SLOTS: usize = 10;
-const LOCATIONS_AT: usize = 2 * BUCKET_SLOTS;
-const PASSED_AT: usize = LOCATIONS_AT + 4 * BUCKET_SLOTS;
-const OWNER_AT: usize = PASSED_AT + 1;
-const CHUNK_BUCKETS: usize = 4;
-const CHUNK_BYTES: usize = CHUNK_BUCKETS * BUCKET_BYTES;
 /// Above 90 % of the slots, searches that miss would visit a second bucket too often.
 const CHUNK_ITEMS_MAX: usize = CHUNK_BUCKETS * BUCKET_SLOTS * 9 / 10;
 /// A leaf gives a chunk back when it would still be below this share of the others. Where items
 /// come and go, the number in a leaf wanders by a tenth and more: with 60 % leaves kept what they
 /// once needed, and the index held a sixth more slots than one that only grew.
 const CHUNK_ITEMS_LOW: usize = CHUNK_BUCKETS * BUCKET_SLOTS * 8 / 10;
-/// Splitting reads the key of every item in a leaf: 288 reads take some 30 us.
-const LEAF_CHUNKS_MAX: usize = 8;
-const TAG_BITS: u32 = 14;
 /// Prefixes of the directory; with a keyed hash, leaves differ in depth by few bits.
 const DEPTH_MAX: u32 = 26;
 /// Bytes charged for a leaf; the directory is charged apart.
@@ -88,10 +80,6 @@ const LEAF_COST_BYTES: u64 = size_of::<Leaf>() as u64;
 const LEAVES_STEP: usize = 32;
 /// Slabs of free chunks that are kept before one is given back.
 const FREE_SLABS_MAX: usize = 2;
-/// The counter in a slot stops here.
-pub(crate) const COUNTER_MAX: u8 = 3;
-
-const _: () = assert!(OWNER_AT + 3 == BUCKET_BYTES);
 
 impl<M: Blocks> Index<M> {
     /// An empty index that takes no memory yet. Slabs hold a power of two of chunks.
@@ -145,21 +133,47 @@ impl<M: Blocks> Index<M> {
         }
     }
 
-    /// The first bucket that a search for this hash reads.
+    /// Asks for the first bucket that a search for this hash reads, and for the one behind it, that
+    /// one in four goes on to.
     #[inline]
-    pub(crate) fn home(&self, hash: u64) -> &[u8] {
-        let Some(leaf) = self.leaf_of(hash) else { return &[] };
-        let home = home_of(tag_of(hash), self.leaves[leaf].buckets());
-        self.bucket(leaf, home).as_slice()
+    pub(crate) fn prefetch_buckets(&self, hash: u64, blocks: &M) {
+        let Some(leaf) = self.leaf_of(hash) else { return };
+        let buckets = self.leaves[leaf].buckets();
+        let home = home_of(tag_of(hash), buckets);
+        blocks.prefetch(self.bucket(leaf, home));
+        blocks.prefetch(self.bucket(leaf, next(home, buckets)));
     }
 
-    /// The locations that a search for this hash would look at, most likely the right one alone.
+    /// The first bucket that a search for this hash reads.
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    fn home(&self, hash: u64) -> &[u8] {
+        let leaf = self.leaf_of(hash).unwrap();
+        let home = home_of(tag_of(hash), self.leaves[leaf].buckets());
+        self.bucket(leaf, home)
+    }
+
+    /// The locations that a search for this hash looks at first, most likely the right one alone:
+    /// those in the first bucket that has any.
     #[inline]
     pub(crate) fn candidates(&self, hash: u64, mut visit: impl FnMut(Location)) {
-        let _ = self.find(hash, |location| {
-            visit(location);
-            false
-        });
+        let Some(leaf) = self.leaf_of(hash) else { return };
+        let buckets = self.leaves[leaf].buckets();
+        let tag = tag_of(hash);
+        let mut at = home_of(tag, buckets);
+        let mut any = false;
+        for _ in 0..buckets {
+            let bucket = self.bucket(leaf, at);
+            let _: Option<()> = find_in(bucket, tag, |position| {
+                visit(location_at(bucket, position)?);
+                any = true;
+                None
+            });
+            if any || bucket[PASSED_AT] & kind_of(tag) == 0 {
+                return;
+            }
+            at = next(at, buckets);
+        }
     }
 
     /// The slot of this hash whose location `is_it`.
@@ -182,7 +196,7 @@ impl<M: Blocks> Index<M> {
             if found.is_some() {
                 return found;
             }
-            if bucket[PASSED_AT] == 0 {
+            if bucket[PASSED_AT] & kind_of(tag) == 0 {
                 return None;
             }
             at = next(at, buckets);
@@ -235,27 +249,47 @@ impl<M: Blocks> Index<M> {
         let position = usize::from(slot.position);
         let tag = mark_at(bucket, position) >> 2;
         set(bucket, position, 0, 0);
-        let mut at = home_of(tag, buckets);
+        let (home, mut at) = (home_of(tag, buckets), usize::from(slot.bucket));
         // Bound: the buckets between the item's home and its place.
-        while at != usize::from(slot.bucket) {
-            let passed = &mut self.bucket_mut(leaf, at)[PASSED_AT];
-            // A count that was ever full stays: it no longer tells how many.
-            if *passed != u8::MAX {
-                *passed = passed.saturating_sub(1);
+        while at != home {
+            at = (at + buckets - 1) % buckets;
+            if !self.has_passed_on(leaf, at, kind_of(tag)) {
+                self.bucket_mut(leaf, at)[PASSED_AT] &= !kind_of(tag);
             }
-            at = next(at, buckets);
         }
         let owner = &mut self.leaves[leaf];
         owner.items -= 1;
         self.items -= 1;
         let (items, count) = (usize::from(owner.items), usize::from(owner.count));
         if count > 1 && items < CHUNK_ITEMS_LOW * (count - 1) {
-            let spare = self.leaves[leaf].chunks[count - 1];
+            let spare = self.leaves[leaf].chunk(count - 1);
             self.rebuild(leaf, |chunks| {
                 chunks.pop();
             });
             self.free.push(spare);
         }
+    }
+
+    /// Whether an item of this kind that a bucket has passed on is in one behind it. What those
+    /// have passed on must be right.
+    fn has_passed_on(&self, leaf: usize, passing: usize, kind: u8) -> bool {
+        let buckets = self.leaves[leaf].buckets();
+        let mut at = passing;
+        for distance in 1..buckets {
+            at = next(at, buckets);
+            let bucket = self.bucket(leaf, at);
+            let any = (0..BUCKET_SLOTS).any(|position| {
+                let tag = mark_at(bucket, position) >> 2;
+                let from_home = (at + buckets - home_of(tag, buckets)) % buckets;
+                kind_of(tag) == kind
+                    && from_home >= distance
+                    && location_at(bucket, position).is_some()
+            });
+            if any || bucket[PASSED_AT] & kind == 0 {
+                return any;
+            }
+        }
+        false
     }
 
     /// Lets a slot point elsewhere.
@@ -311,12 +345,11 @@ impl<M: Blocks> Index<M> {
             let owner = owner_of(&copy);
             let Some(leaf) = self.leaves.get_mut(owner) else { continue };
             let count = usize::from(leaf.count);
-            let Some(which) = leaf.chunks[..count].iter().position(|&c| c as usize == number)
-            else {
+            let Some(which) = (0..count).find(|&which| leaf.chunk(which) as usize == number) else {
                 continue;
             };
             let Some(target) = self.free.pop() else { return false };
-            self.leaves[owner].chunks[which] = target;
+            leaf.set_chunk(which, target);
             self.chunk_mut(target).copy_from_slice(&copy);
         }
         self.slabs.pop();
@@ -347,7 +380,7 @@ impl<M: Blocks> Index<M> {
 
     #[inline]
     fn bucket(&self, leaf: usize, bucket: usize) -> &Bucket {
-        let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS] as usize;
+        let chunk = self.leaves[leaf].chunk(bucket / CHUNK_BUCKETS) as usize;
         let within = chunk & (self.chunks_per_slab() - 1);
         let (buckets, _) = self.slabs[chunk >> self.slab_bits].as_ref().as_chunks();
         &buckets[within * CHUNK_BUCKETS + bucket % CHUNK_BUCKETS]
@@ -355,7 +388,7 @@ impl<M: Blocks> Index<M> {
 
     #[inline]
     fn bucket_mut(&mut self, leaf: usize, bucket: usize) -> &mut Bucket {
-        let chunk = self.leaves[leaf].chunks[bucket / CHUNK_BUCKETS] as usize;
+        let chunk = self.leaves[leaf].chunk(bucket / CHUNK_BUCKETS) as usize;
         let within = chunk & (self.chunks_per_slab() - 1);
         let (buckets, _) = self.slabs[chunk >> self.slab_bits].as_mut().as_chunks_mut();
         &mut buckets[within * CHUNK_BUCKETS + bucket % CHUNK_BUCKETS]
@@ -390,7 +423,7 @@ impl<M: Blocks> Index<M> {
             self.charge(more as u64 * LEAF_COST_BYTES, pool, need)?;
             self.leaves.reserve_exact(more);
         }
-        self.leaves.push(Leaf { chunks: [0; LEAF_CHUNKS_MAX], count: 0, depth, items: 0 });
+        self.leaves.push(Leaf::at(depth));
         Ok(self.leaves.len() - 1)
     }
 
@@ -422,9 +455,7 @@ impl<M: Blocks> Index<M> {
             let half = (order >> (63 - u32::from(depth))) & 1;
             halves[half as usize].push((mark, location));
         }
-        let count = usize::from(self.leaves[leaf].count);
-        let chunks = self.leaves[leaf].chunks;
-        self.free.extend_from_slice(&chunks[..count]);
+        self.free.extend(self.leaves[leaf].owned());
         self.leaves[leaf].depth = depth + 1;
         self.point_at(other, hash, depth);
         for (which, slots) in [leaf, other].into_iter().zip(halves) {
@@ -438,10 +469,8 @@ impl<M: Blocks> Index<M> {
         let needed = slots.len().div_ceil(CHUNK_ITEMS_MAX).max(1);
         let from = self.free.len() - needed;
         let chunks: Vec<u32> = self.free.drain(from..).collect();
-        let owner = &mut self.leaves[leaf];
-        owner.chunks[..needed].copy_from_slice(&chunks);
-        owner.count = needed as u8;
-        owner.items = slots.len() as u16;
+        self.leaves[leaf].own(&chunks);
+        self.leaves[leaf].items = slots.len() as u16;
         self.clear(leaf);
         for &(mark, location) in slots {
             self.place(leaf, mark, location);
@@ -468,6 +497,10 @@ impl<M: Blocks> Index<M> {
 
     fn take_chunk(&mut self, pool: &Pool<M>, need: Need) -> Result<u32, CannotGrow> {
         if self.free.is_empty() {
+            let first = (self.slabs.len() * self.chunks_per_slab()) as u32;
+            if first as usize + self.chunks_per_slab() > CHUNKS_MAX {
+                return Err(CannotGrow);
+            }
             self.charge(self.slab_cost(pool), pool, need)?;
             let Some(slab) = pool.block(self.slab_bytes, Purpose::Index) else {
                 if let Some(charge) = self.charges.pop() {
@@ -475,7 +508,6 @@ impl<M: Blocks> Index<M> {
                 }
                 return Err(CannotGrow);
             };
-            let first = (self.slabs.len() * self.chunks_per_slab()) as u32;
             self.slabs.push(slab);
             self.free.extend((first..first + self.chunks_per_slab() as u32).rev());
         }
@@ -497,11 +529,9 @@ impl<M: Blocks> Index<M> {
     /// Changes a leaf's chunks and places its slots anew; tags suffice.
     fn rebuild(&mut self, leaf: usize, change: impl FnOnce(&mut Vec<u32>)) {
         self.gather(leaf);
-        let owner = &mut self.leaves[leaf];
-        let mut chunks = owner.chunks[..usize::from(owner.count)].to_vec();
+        let mut chunks: Vec<u32> = self.leaves[leaf].owned().collect();
         change(&mut chunks);
-        owner.chunks[..chunks.len()].copy_from_slice(&chunks);
-        owner.count = chunks.len() as u8;
+        self.leaves[leaf].own(&chunks);
         self.clear(leaf);
         let slots = std::mem::take(&mut self.scratch);
         for &(mark, location) in &slots {
@@ -526,9 +556,8 @@ impl<M: Blocks> Index<M> {
     }
 
     fn clear(&mut self, leaf: usize) {
-        let owner = &self.leaves[leaf];
-        let (chunks, count) = (owner.chunks, usize::from(owner.count));
-        for &chunk in &chunks[..count] {
+        for which in 0..usize::from(self.leaves[leaf].count) {
+            let chunk = self.leaves[leaf].chunk(which);
             let bytes = self.chunk_mut(chunk);
             bytes.fill(0);
             bytes[OWNER_AT..OWNER_AT + 3].copy_from_slice(&(leaf as u32).to_le_bytes()[..3]);
@@ -545,17 +574,10 @@ impl<M: Blocks> Index<M> {
                 set(bucket, position, mark, location);
                 return;
             }
-            bucket[PASSED_AT] = bucket[PASSED_AT].saturating_add(1);
+            bucket[PASSED_AT] |= kind_of(mark >> 2);
             at = next(at, buckets);
         }
         debug_assert!(false, "a leaf has a free slot after make_room");
-    }
-}
-
-impl Leaf {
-    #[inline]
-    fn buckets(&self) -> usize {
-        usize::from(self.count) * CHUNK_BUCKETS
     }
 }
 
@@ -563,73 +585,11 @@ fn slot(leaf: usize, bucket: usize, position: usize) -> Slot {
     Slot { leaf: leaf as u32, bucket: bucket as u16, position: position as u8 }
 }
 
-#[inline]
-fn tag_of(hash: u64) -> u16 {
-    (hash & ((1 << TAG_BITS) - 1)) as u16
-}
-
-#[inline]
-fn home_of(tag: u16, buckets: usize) -> usize {
-    (usize::from(tag) * buckets) >> TAG_BITS
-}
-
-const fn next(bucket: usize, buckets: usize) -> usize {
-    if bucket + 1 == buckets { 0 } else { bucket + 1 }
-}
-
-/// Calls `visit` with each position whose tag is `tag`, empty ones included, until it says `Some`.
-/// Four marks at a time: with the counters masked out a lane is 0 or at least 4, so that no borrow
-/// reaches the next one.
-#[inline]
-fn find_in<T>(bucket: &Bucket, tag: u16, mut visit: impl FnMut(usize) -> Option<T>) -> Option<T> {
-    const ONES: u64 = 0x0001_0001_0001_0001;
-    const TOPS: u64 = ONES << 15;
-    const TAGS: u64 = ONES * 0xfffc;
-    /// What follows the last two marks is no mark.
-    const LAST: u64 = TOPS & 0xffff_ffff;
-    let sought = u64::from(tag << 2) * ONES;
-    let (words, _) = bucket.as_chunks();
-    for (from, (word, real)) in [0, 4, 8].into_iter().zip(words.iter().zip([TOPS, TOPS, LAST])) {
-        let lanes = (u64::from_le_bytes(*word) ^ sought) & TAGS;
-        let mut zeros = lanes.wrapping_sub(ONES) & !lanes & real;
-        while zeros != 0 {
-            let found = visit(from + zeros.trailing_zeros() as usize / 16);
-            if found.is_some() {
-                return found;
-            }
-            zeros &= zeros - 1;
-        }
-    }
-    None
-}
-
-#[inline]
-fn mark_at(bucket: &[u8], position: usize) -> u16 {
-    u16::from_le_bytes([bucket[2 * position], bucket[2 * position + 1]])
-}
-
-#[inline]
-fn location_at(bucket: &[u8], position: usize) -> Option<Location> {
-    let at = LOCATIONS_AT + 4 * position;
-    let raw = [bucket[at], bucket[at + 1], bucket[at + 2], bucket[at + 3]];
-    Location::from_raw(u32::from_le_bytes(raw))
-}
-
-fn set(bucket: &mut [u8], position: usize, mark: u16, location: u32) {
-    bucket[2 * position..2 * position + 2].copy_from_slice(&mark.to_le_bytes());
-    let at = LOCATIONS_AT + 4 * position;
-    bucket[at..at + 4].copy_from_slice(&location.to_le_bytes());
-}
-
-fn owner_of(chunk: &[u8]) -> usize {
-    let raw = [chunk[OWNER_AT], chunk[OWNER_AT + 1], chunk[OWNER_AT + 2], 0];
-    u32::from_le_bytes(raw) as usize
-}
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::{BUCKET_BYTES, COUNTER_MAX, Index, Need};
+    use super::bucket::BUCKET_BYTES;
+    use super::{COUNTER_MAX, Index, Need, PASSED_AT};
     use crate::blocks::Boxed;
     use crate::geometry::Geometry;
     use crate::location::Location;
@@ -711,6 +671,42 @@ mod tests {
         }
         assert_eq!(index.items(), 0);
         assert!(index.home(7).iter().take(61).all(|&byte| byte == 0), "nothing passed on is left");
+    }
+
+    #[test]
+    fn what_was_passed_on_is_known_exactly_after_any_removal() {
+        let pool = pool(1 << 22);
+        let mut index = Index::<Boxed>::new(0, 0, 4096);
+        let mut held = Vec::new();
+        let mut passed = 0;
+        for step in 0..6_000_u32 {
+            // Up to two thousand items, then as many removals as insertions, then removals alone.
+            let inserts = if step < 2_000 { true } else { step < 4_000 && step % 2 == 0 };
+            if inserts {
+                index.make_room(hash(step), &pool, Need::Write, hash_of).unwrap();
+                index.insert(hash(step), location(step), 0);
+                held.push(step);
+            } else if !held.is_empty() {
+                let gone = held.swap_remove(hash(step) as usize % held.len());
+                let (slot, _) = index.find(hash(gone), |at| at == location(gone)).unwrap();
+                index.remove(slot);
+            }
+            if step % 50 == 0 {
+                for leaf in 0..index.leaves() {
+                    for at in 0..index.leaves[leaf].buckets() {
+                        let kept = index.bucket(leaf, at)[PASSED_AT];
+                        let real = (0..8).filter(|bit| index.has_passed_on(leaf, at, 1 << bit));
+                        let real: u8 = real.map(|bit| 1 << bit).sum();
+                        assert_eq!(kept, real, "step {step}, bucket {at}");
+                        passed += kept.count_ones();
+                    }
+                }
+                for &number in &held {
+                    assert!(index.find(hash(number), |at| at == location(number)).is_some());
+                }
+            }
+        }
+        assert!(passed > 500, "buckets that passed on nothing prove nothing: {passed}");
     }
 
     #[test]
