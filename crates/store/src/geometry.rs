@@ -26,10 +26,10 @@ pub(crate) struct Geometry {
 const SHARDS_PER_THREAD: usize = 4;
 /// More shards than this are only made where locations need them: each holds open segments.
 const SHARDS_MAX: usize = 256;
-/// Long segments lose memory because a few of each shard are open or half drained, short ones at
-/// their ends, half a record each. With this many bytes for a record, both losses together are
-/// least where a segment has the root of (record / 3) * (bytes of a shard).
-const RECORD_BYTES_USUAL: u64 = 600;
+/// Long segments lose memory because two or three of each shard are open or half drained, short
+/// ones at their ends, half a record each. With this many bytes for a record, both losses together
+/// are least where a segment has the root of (record / 3) * (bytes of a shard).
+const RECORD_BYTES_USUAL: u64 = 1024;
 /// Never fewer than this: eviction would be coarse, and open segments a noticeable loss.
 const SEGMENTS_PER_SHARD_MIN: u64 = 64;
 /// Where memory allows: values up to an eighth of it are records, without pieces of their own.
@@ -89,7 +89,7 @@ impl Geometry {
             segment_bytes,
             record_bytes_max: segment_bytes / 8,
             piece_bytes: segment_bytes.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX),
-            slab_bytes: (segment_bytes / 2).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
+            slab_bytes: (segment_bytes / 4).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Fingerprints of items thrown out of Small lately: who comes back is worth a place in Main.
 //!
-//! Rows of sixteen 16-bit fingerprints, each row first in, first out. 0.5 to 0.75 fingerprints
+//! Rows of sixteen 12-bit fingerprints, each row first in, first out. 0.5 to 0.75 fingerprints
 //! for each item; the table follows the number of items in coarse steps, row by row in the order of
 //! hashes, so that what is remembered survives. It grows part by part, so that no step is long. A
-//! wrong match (2^-12 a look-up) only places one item too well.
+//! wrong match (2^-8 a look-up) only places one item too well.
 
 use crate::blocks::Blocks;
 use crate::pool::{Charge, Need, Pool};
@@ -25,11 +25,22 @@ struct Part {
     charge: Option<Charge>,
 }
 
-type Row = [u8; ROW_BYTES];
+/// Sixteen fingerprints, the newest in the lowest bits; 0 is a free place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    /// The low eight bits of each.
+    low: [u8; ROW_SLOTS],
+    /// The high four bits of each.
+    high: [u8; ROW_SLOTS / 2],
+}
 
 const ROW_SLOTS: usize = 16;
-const PRINT_BYTES: usize = 2;
-const ROW_BYTES: usize = PRINT_BYTES * ROW_SLOTS;
+const ROW_BYTES: usize = size_of::<Row>();
+/// Low and high bits of a fingerprint.
+const LOW_BITS: u32 = 8;
+const HIGH_BITS: u32 = 4;
+
+const _: () = assert!(ROW_BYTES == 24);
 /// Tenths of the number of items that are remembered at least.
 const SHARE_TENTHS: usize = 5;
 const PART_BITS: u32 = 6;
@@ -52,26 +63,19 @@ impl Ghost {
     /// Where a hash is remembered, if it is: for prefetching.
     pub(crate) fn near(&self, hash: u64) -> &[u8] {
         let (part, row) = self.place_of(hash);
-        self.parts[part].rows.get(row).map_or(&[], |row| row)
+        self.parts[part].rows.get(row).map_or(&[], |row| &row.low)
     }
 
     /// Remembers a hash.
     pub(crate) fn remember(&mut self, hash: u64) {
-        let Some(row) = self.row_mut(hash) else { return };
-        row.copy_within(..ROW_BYTES - PRINT_BYTES, PRINT_BYTES);
-        row[..PRINT_BYTES].copy_from_slice(&fingerprint(hash));
+        if let Some(row) = self.row_mut(hash) {
+            row.push(fingerprint(hash));
+        }
     }
 
     /// Whether this hash is remembered; it is forgotten.
     pub(crate) fn take(&mut self, hash: u64) -> bool {
-        let Some(row) = self.row_mut(hash) else { return false };
-        let print = fingerprint(hash);
-        let Some(at) = row.chunks_exact(PRINT_BYTES).position(|held| held == print) else {
-            return false;
-        };
-        row.copy_within((at + 1) * PRINT_BYTES.., at * PRINT_BYTES);
-        row[ROW_BYTES - PRINT_BYTES..].fill(0);
-        true
+        self.row_mut(hash).is_some_and(|row| row.take(fingerprint(hash)))
     }
 
     /// One step of following the number of items; returns how many rows it wrote. Without memory
@@ -138,23 +142,63 @@ impl Part {
     }
 }
 
-/// The newer halves of two rows.
-fn mixed(first: &Row, last: &Row) -> Row {
-    let mut row = [0; ROW_BYTES];
-    row[..ROW_BYTES / 2].copy_from_slice(&first[..ROW_BYTES / 2]);
-    row[ROW_BYTES / 2..].copy_from_slice(&last[..ROW_BYTES / 2]);
-    row
+impl Row {
+    fn bits(&self) -> (u128, u64) {
+        (u128::from_le_bytes(self.low), u64::from_le_bytes(self.high))
+    }
+
+    fn of(low: u128, high: u64) -> Self {
+        Self { low: low.to_le_bytes(), high: high.to_le_bytes() }
+    }
+
+    /// Takes a fingerprint in; the oldest goes.
+    fn push(&mut self, print: u16) {
+        let (low, high) = self.bits();
+        let print_low = u128::from(print & ((1 << LOW_BITS) - 1));
+        *self = Self::of((low << LOW_BITS) | print_low, (high << HIGH_BITS) | high_of(print));
+    }
+
+    /// Whether this fingerprint is in it; the newest such one goes.
+    fn take(&mut self, print: u16) -> bool {
+        let (low, high) = self.bits();
+        let (print_low, print_high) = ((print & ((1 << LOW_BITS) - 1)) as u8, high_of(print));
+        let found = self.low.iter().enumerate().position(|(at, &held)| {
+            held == print_low && (high >> (HIGH_BITS * at as u32)) & 0xf == print_high
+        });
+        let Some(at) = found else { return false };
+        // What is older moves up by one, and a free place comes in at the end.
+        let newer_low = (1_u128 << (LOW_BITS * at as u32)) - 1;
+        let newer_high = (1_u64 << (HIGH_BITS * at as u32)) - 1;
+        *self = Self::of(
+            (low & newer_low) | ((low >> LOW_BITS) & !newer_low),
+            (high & newer_high) | ((high >> HIGH_BITS) & !newer_high),
+        );
+        true
+    }
 }
 
-/// Never 0, which marks a free place.
-fn fingerprint(hash: u64) -> [u8; PRINT_BYTES] {
-    ((hash & 0xffff).max(1) as u16).to_le_bytes()
+fn high_of(print: u16) -> u64 {
+    u64::from(print >> LOW_BITS)
+}
+
+/// The newer halves of two rows.
+fn mixed(first: &Row, last: &Row) -> Row {
+    let ((low, high), (last_low, last_high)) = (first.bits(), last.bits());
+    Row::of(
+        (low & u128::from(u64::MAX)) | (last_low << u64::BITS),
+        (high & u64::from(u32::MAX)) | (last_high << u32::BITS),
+    )
+}
+
+/// Twelve bits, never 0, which marks a free place.
+fn fingerprint(hash: u64) -> u16 {
+    ((hash & 0xfff) as u16).max(1)
 }
 
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::Ghost;
+    use super::{Ghost, Row, fingerprint};
     use crate::blocks::Boxed;
     use crate::geometry::Geometry;
     use crate::pool::Pool;
@@ -172,7 +216,7 @@ mod tests {
         assert!(!ghost.take(1), "without items there are no ghosts");
         ghost.follow(10_000, &pool);
         assert_eq!(ghost.bytes(), pool.held(0));
-        assert!((10_000..15_000).contains(&ghost.bytes()), "{}", ghost.bytes());
+        assert!((7500..11_250).contains(&ghost.bytes()), "{}", ghost.bytes());
         for number in 0..20_000 {
             ghost.remember(hash(number));
         }
@@ -191,6 +235,32 @@ mod tests {
     }
 
     #[test]
+    fn a_row_keeps_the_order_of_what_came_in() {
+        let mut row = Row::default();
+        let mut held = Vec::new();
+        for number in 0..5000 {
+            let print = fingerprint(hash(number));
+            row.push(print);
+            held.insert(0, print);
+            held.truncate(16);
+            // Something that is in it, or is not; twins go one at a time, the newest first.
+            let sought =
+                if number % 3 == 0 { hash(number + 7) } else { hash(number - number % 11) };
+            let sought = fingerprint(sought);
+            let at = held.iter().position(|&print| print == sought);
+            assert_eq!(row.take(sought), at.is_some(), "{sought} of {held:?}");
+            at.map(|at| held.remove(at));
+        }
+        assert!(held.iter().rev().all(|&print| row.take(print)));
+        assert_eq!(row, Row::default(), "each went once");
+        row.push(1);
+        let mut other = Row::default();
+        (2..20).for_each(|print| other.push(print << 4));
+        let mut both = super::mixed(&row, &other);
+        assert!(both.take(1) && both.take(19 << 4) && both.take(12 << 4) && !both.take(11 << 4));
+    }
+
+    #[test]
     fn growing_with_millions_of_items_is_cut_into_steps() {
         let pool = Pool::new(Boxed, 64 << 20, &Geometry::of(0, 1024));
         let mut ghost = Ghost::new(0);
@@ -205,7 +275,7 @@ mod tests {
             steps += 1;
         }
         assert!((32..=64).contains(&steps), "{steps}");
-        assert!(ghost.bytes() >= 4_000_000, "{}", ghost.bytes());
+        assert!(ghost.bytes() >= 3_000_000, "{}", ghost.bytes());
         assert_eq!(ghost.bytes(), pool.held(0));
     }
 }

@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(head.record_bytes(Now(5)), 7 + 16 + 32);
         let short = Head { expiry: Expiry::at(305), ..head };
         assert_eq!(short.record_bytes(Now(5)), 9 + 16 + 32);
-        assert_eq!(padded(55), 56);
+        assert_eq!(padded(55), 55, "no byte between records");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Where an item is, in 32 bits: a granule of a segment, or a large item.
 
-/// Records start at multiples of this. Two bytes lose half a byte an item on average and let a
-/// shard address 4 GiB.
-pub(crate) const GRANULE_BYTES: usize = 2;
+/// Records start at multiples of this. One byte loses nothing and lets a shard address 2 GiB; with
+/// two it would be 4 GiB, for half a byte an item (a whole one where key and value have 56 bytes).
+pub(crate) const GRANULE_BYTES: usize = 1;
 
 /// A place in a shard. Never 0, so that 0 marks an empty slot: segment numbers start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -181,13 +181,13 @@ impl Arena {
         state.settled_peak_pages = state.peak_pages;
         let mut surplus = state.idle_pages.saturating_sub(SETTLED_BYTES / arena.page_bytes);
         state.idle_pages = state.stale_pages;
-        // Bound: the chunks; stale pages are few, so that this ends soon.
-        for number in (0..state.chunks.len()).rev() {
-            if has_grown || surplus == 0 {
-                break;
-            }
+        if has_grown || surplus == 0 {
+            return;
+        }
+        // Bound: the huge pages that stale pages lie in, and those are few.
+        for (_, number, part) in state.stalest(arena) {
             let Some(Some(chunk)) = state.chunks.get_mut(number) else { continue };
-            let purged = chunk.purge_last(surplus, arena);
+            let purged = chunk.purge_part(part, surplus, arena);
             surplus -= purged;
             state.unstale(purged);
         }
@@ -302,6 +302,21 @@ impl State {
     fn unstale(&mut self, pages: usize) {
         self.stale_pages -= pages;
         self.idle_pages = self.idle_pages.min(self.stale_pages);
+    }
+
+    /// Where pages are best given back, that first in which most are stale: by number of chunk and
+    /// huge page. Huge pages that are whole and in use but for a little are left out.
+    fn stalest(&self, arena: &Shared) -> Vec<(usize, usize, usize)> {
+        let chunks = self.chunks.iter().enumerate();
+        let chunks = chunks.filter_map(|(number, chunk)| Some((number, chunk.as_ref()?)));
+        let mut found: Vec<_> = chunks
+            .flat_map(|(number, chunk)| {
+                chunk.stale_parts(arena).map(move |(weight, part)| (weight, number, part))
+            })
+            .collect();
+        found.sort_unstable();
+        found.reverse();
+        found
     }
 
     /// Whether there are holes for some blocks more.

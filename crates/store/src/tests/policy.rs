@@ -60,13 +60,16 @@ fn items_that_are_read_back_at_once_displace_nothing() {
 fn items_that_are_asked_for_again_later_come_to_main() {
     let store = with_a_working_set();
     let before = store.stats();
-    // Read back when 300 others came in, a twentieth of what is held.
+    // Read back when 300 others came in, a twentieth of what is held. A few are taken for ones that
+    // were here before, and come into a segment of Main whose turn may be next.
+    let mut lost = 0;
     for number in 0..10_000 {
         write(&store, &format!("later-{number}"));
         if number >= 300 {
-            assert!(is_there(&store, &format!("later-{}", number - 300)));
+            lost += u32::from(!is_there(&store, &format!("later-{}", number - 300)));
         }
     }
+    assert!(lost <= 20, "{lost} of 9700 were thrown out unread");
     let moved = store.stats().moves_to_main - before.moves_to_main;
     assert!(moved > 8000, "{moved} of 10000");
     store.audit();

@@ -9,6 +9,8 @@ use super::{CHUNK_BYTES, HUGE_BYTES, Shared};
 use crate::memory::Mapping;
 
 const WORD_PAGES: usize = u64::BITS as usize;
+/// A huge page of which less than one part in so many is stale is not broken for that.
+const HUGE_STALE_SHARE: usize = 8;
 /// Huge pages of a chunk.
 const HUGE_PARTS: usize = CHUNK_BYTES / HUGE_BYTES;
 
@@ -140,22 +142,38 @@ impl Chunk {
 
     /// Gives all stale pages to the system.
     pub(super) fn purge(&mut self, arena: &Shared) {
-        self.purge_last(self.stale_pages, arena);
+        for (first, pages) in self.stale.runs() {
+            self.give(first, pages, arena);
+        }
     }
 
-    /// Gives the last stale pages to the system, so many at most; returns how many.
-    pub(super) fn purge_last(&mut self, pages_max: usize, arena: &Shared) -> usize {
+    /// Gives stale pages of one huge page to the system, so many at most, the last ones first;
+    /// returns how many.
+    pub(super) fn purge_part(&mut self, part: usize, pages_max: usize, arena: &Shared) -> usize {
+        let (start, end) = (part * arena.pages_of_huge(), (part + 1) * arena.pages_of_huge());
         let mut purged = 0;
-        // Bound: runs of one chunk.
         for (first, pages) in self.stale.runs().into_iter().rev() {
-            let count = pages.min(pages_max - purged);
-            if count == 0 {
-                break;
+            let (from, to) = (first.max(start), (first + pages).min(end));
+            let count = to.saturating_sub(from).min(pages_max - purged);
+            if count > 0 {
+                self.give(to - count, count, arena);
+                purged += count;
             }
-            self.give(first + pages - count, count, arena);
-            purged += count;
         }
         purged
+    }
+
+    /// Huge pages, by number, that are worth giving stale pages back from, and how much so.
+    pub(super) fn stale_parts(&self, arena: &Shared) -> impl Iterator<Item = (usize, usize)> {
+        let huge = arena.pages_of_huge();
+        let parts = 0..if self.stale_pages == 0 { 0 } else { HUGE_PARTS };
+        let least = if arena.huge { huge / HUGE_STALE_SHARE } else { 1 };
+        parts.filter_map(move |part| {
+            let stale = self.stale.count(part * huge, huge);
+            // What is broken already comes first.
+            let weight = if self.plain & (1 << part) == 0 { stale } else { stale + huge };
+            (stale > 0 && weight >= least).then_some((weight, part))
+        })
     }
 
     /// Gives stale pages to the system.
