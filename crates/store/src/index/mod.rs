@@ -72,15 +72,16 @@ const CHUNK_ITEMS_MAX: usize = CHUNK_BUCKETS * BUCKET_SLOTS * 37 / 40;
 /// A leaf gives a chunk back when it would still be below this share of the others. Where items
 /// come and go, the number in a leaf wanders by a tenth and more: with 60 % leaves kept what they
 /// once needed, and the index held a sixth more slots than one that only grew.
-const CHUNK_ITEMS_LOW: usize = CHUNK_BUCKETS * BUCKET_SLOTS * 8 / 10;
+const CHUNK_ITEMS_LOW: usize = CHUNK_BUCKETS * BUCKET_SLOTS * 33 / 40;
 /// Prefixes of the directory; with a keyed hash, leaves differ in depth by few bits.
 const DEPTH_MAX: u32 = 26;
 /// Bytes charged for a leaf; the directory is charged apart.
 const LEAF_COST_BYTES: u64 = size_of::<Leaf>() as u64;
 /// Leaves are charged for in steps of this.
 const LEAVES_STEP: usize = 32;
-/// Slabs of free chunks that are kept before one is given back.
-const FREE_SLABS_MAX: usize = 2;
+/// Quarters of a slab that are kept in free chunks before a slab is given back: the next one is
+/// asked for when as many chunks as are in the fifth are needed again.
+const FREE_QUARTERS_MAX: usize = 5;
 
 impl<M: Blocks> Index<M> {
     /// An empty index that takes no memory yet. Slabs hold a power of two of chunks.
@@ -333,7 +334,7 @@ impl<M: Blocks> Index<M> {
 
     /// Gives one slab back if enough chunks are free elsewhere. Returns whether there was one.
     pub(crate) fn give_slab_back(&mut self, pool: &Pool<M>) -> bool {
-        if self.free.len() <= FREE_SLABS_MAX * self.chunks_per_slab() {
+        if 4 * self.free.len() <= FREE_QUARTERS_MAX * self.chunks_per_slab() {
             return false;
         }
         let Some(last) = self.slabs.len().checked_sub(1) else { return false };
