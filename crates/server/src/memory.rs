@@ -25,7 +25,8 @@ pub(crate) struct Pages {
     values: Arena,
 }
 
-/// A block of [`Pages`].
+/// A block of [`Pages`]: as long as the longest variant, since tables of them are read at every
+/// look-up.
 #[derive(Debug)]
 pub(crate) enum Block {
     /// Whole pages.
@@ -33,6 +34,8 @@ pub(crate) enum Block {
     /// Less than one.
     Short(Box<[u8]>),
 }
+
+const _: () = assert!(size_of::<Option<Block>>() == 32);
 
 /// With memory of so many bytes or more the index gets huge pages too: one that is begun and not
 /// filled is a 64th of it at most. Below, tables of pages are in the processor's caches anyway.

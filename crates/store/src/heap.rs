@@ -23,8 +23,10 @@ pub(crate) enum Queue {
     Main,
 }
 
-/// A stretch of memory that records are appended to: all about it but the memory.
+/// A stretch of memory that records are appended to: all about it but the memory. One cache line,
+/// and never across two, since every look-up reads it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Segment {
     pub(crate) fill: usize,
     pub(crate) live_items: u32,
@@ -42,6 +44,8 @@ pub(crate) struct Segment {
     /// Tells its place in a queue from that of an earlier segment of the same number.
     pub(crate) stamp: u64,
 }
+
+const _: () = assert!(size_of::<Option<Segment>>() == 64);
 
 /// An item whose value is a chain.
 #[derive(Debug)]

@@ -52,16 +52,26 @@ pub struct Arena(Arc<Shared>);
 /// An owned, page-aligned piece of memory. Its first contents are zeros or what an earlier block of
 /// the same arena left.
 ///
-/// Two of them fill a cache line: a table of blocks is read at every look-up.
+/// Two of them fill a cache line, and none lies across two: a table of blocks is read at every
+/// look-up.
+#[repr(align(32))]
 pub struct Block {
     start: NonNull<u8>,
     arena: Arc<Shared>,
     bytes: u32,
     chunk: u32,
     first: u32,
+    kind: Kind,
 }
 
-const _: () = assert!(BLOCK_BYTES_MAX <= u32::MAX as usize && size_of::<Block>() <= 32);
+/// Leaves values that an enum around a block can tell its other variants by, without a tag.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+enum Kind {
+    Pages = 1,
+}
+
+const _: () = assert!(BLOCK_BYTES_MAX <= u32::MAX as usize && size_of::<Block>() == 32);
 
 /// Pages of a chunk.
 #[derive(Clone, Copy, Debug)]
@@ -239,7 +249,7 @@ impl Arena {
             state.take_back(span, &self.0);
             return Err(io::ErrorKind::OutOfMemory.into());
         };
-        Ok(Block { start, arena: Arc::clone(&self.0), bytes, chunk, first })
+        Ok(Block { start, arena: Arc::clone(&self.0), bytes, chunk, first, kind: Kind::Pages })
     }
 }
 
@@ -437,7 +447,10 @@ impl Drop for Block {
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Block")
+            .field("bytes", &self.bytes)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
