@@ -5,6 +5,10 @@
 //! only say too much; a call that seems long is given what the thread used since its clock was read
 //! last, without the short calls between.
 //!
+//! A kernel counts as a thread's what interrupted it, a hypervisor's pauses and the pages that it takes
+//! away from a guest included. So the first row is of calls that only write to a few random places of
+//! as much memory: its longest is the machine's, not the store's.
+//!
 //! Invariants: one thread, so that nothing waits; no figure is below the thread's CPU time of its
 //! call, but for interruptions of short calls before it; what is beyond is what the bench itself
 //! does for [`MARK_CALLS`] calls at most.
@@ -20,7 +24,7 @@ use kannuki_store::blocks::{Blocks, Purpose};
 use kannuki_store::face::{Fetch, Removal, StoreConfig, Write, WriteMode};
 use kannuki_store::time::{Expiry, Now};
 use kannuki_sys::arena::{Arena, Block};
-use kannuki_sys::memory;
+use kannuki_sys::memory::{self, Mapping};
 
 use crate::clock;
 use crate::item::{Item, push_key};
@@ -58,6 +62,8 @@ const SHORT_NANOSECONDS: u64 = 20_000;
 /// The thread's clock is read after so many calls at the latest, so that what the bench does in
 /// between adds little to a long one.
 const MARK_CALLS: u32 = 64;
+/// Places that a call without a store writes to: as many as a `set` that evicts, about.
+const PLACES: usize = 5;
 /// Calls of background work in one phase; what is left then is left.
 const STEPS_MAX: u64 = 50_000_000;
 
@@ -114,11 +120,12 @@ impl Blocks for Pages {
 /// When a store of that size cannot be built.
 pub fn locks(how: &Locks, mut note: impl FnMut(&str)) -> Result<Vec<Vec<String>>> {
     let tended = Arc::new(Tended::default());
-    let store = built(how, Arc::clone(&tended))?;
+    let mut random = Random::new(1);
+    let mut watch = Watch { tended: Arc::clone(&tended), note: &mut note, rows: Vec::new() };
+    watch.without_store(how, &mut random)?;
+    let store = built(how, tended)?;
     let value = vec![b'v'; how.value_bytes];
     let mut key = Vec::new();
-    let mut random = Random::new(1);
-    let mut watch = Watch { tended, note: &mut note, rows: Vec::new() };
     let fill = |expiry: Expiry, key: &mut Vec<u8>, number: u64| {
         name(key, number);
         store.write(store.hashed(key).cas_hidden(), NOW, &set(expiry), &value);
@@ -196,6 +203,22 @@ struct Watch<'n> {
 }
 
 impl Watch<'_> {
+    /// What the machine does to a program that has as much memory and writes to it.
+    fn without_store(&mut self, how: &Locks, random: &mut Random) -> Result<()> {
+        let mut memory = Mapping::new(usize::try_from(how.memory)?)?;
+        let _ = memory.advise_huge();
+        let bytes = memory.as_mut();
+        bytes.fill(1);
+        self.calls("no store: five random writes", how.items, |_| {
+            for _ in 0..PLACES {
+                let place = random.below(how.memory) as usize;
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = byte.wrapping_add(1);
+                }
+            }
+        })
+    }
+
     fn calls(&mut self, name: &str, calls: u64, mut call: impl FnMut(u64)) -> Result<()> {
         // What filled the store without being timed counts in no row.
         self.tended.calls.store(0, Ordering::Relaxed);
@@ -305,7 +328,7 @@ mod tests {
         let how = Locks { memory: 16 << 20, items: 200_000, value_bytes: 100 };
         let mut noted = 0;
         let rows = locks(&how, |_| noted += 1).unwrap();
-        assert_eq!((rows.len(), noted), (11, 11));
+        assert_eq!((rows.len(), noted), (12, 12));
         for row in &rows {
             assert_eq!(row.len(), LOCKS_HEAD.len());
             assert!(row[1].parse::<u64>().unwrap() > 0, "{row:?}");
