@@ -44,9 +44,9 @@ const _: () = assert!(ROW_BYTES == 24);
 /// Tenths of the number of items that are remembered at least.
 const SHARE_TENTHS: usize = 5;
 const PART_BITS: u32 = 6;
-/// With 80 million items in a shard, more than fit, a part has 39,000 rows or 1.2 MiB.
+/// With 80 million items in a shard, more than fit, a part has 39,000 rows or 0.9 MiB.
 const PARTS: usize = 1 << PART_BITS;
-/// A step of [`Ghost::follow`] ends behind the part with which it wrote so many rows: 64 KiB.
+/// A step of [`Ghost::follow`] ends behind the part with which it wrote so many rows: 48 KiB.
 const ROWS_A_STEP: usize = 2048;
 
 impl Ghost {

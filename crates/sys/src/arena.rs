@@ -186,16 +186,24 @@ impl Arena {
     /// called every few seconds: what comes and goes meanwhile keeps its memory.
     pub fn settle(&self) {
         let arena = &*self.0;
-        let mut state = arena.state();
-        let has_grown = state.peak_pages != state.settled_peak_pages;
-        state.settled_peak_pages = state.peak_pages;
-        let mut surplus = state.idle_pages.saturating_sub(SETTLED_BYTES / arena.page_bytes);
-        state.idle_pages = state.stale_pages;
-        if has_grown || surplus == 0 {
-            return;
-        }
-        // Bound: the huge pages that stale pages lie in, and those are few.
-        for (_, number, part) in state.stalest(arena) {
+        let (parts, mut surplus) = {
+            let mut state = arena.state();
+            let has_grown = state.peak_pages != state.settled_peak_pages;
+            state.settled_peak_pages = state.peak_pages;
+            let surplus = state.idle_pages.saturating_sub(SETTLED_BYTES / arena.page_bytes);
+            state.idle_pages = state.stale_pages;
+            if has_grown || surplus == 0 {
+                return;
+            }
+            (state.stalest(arena), surplus)
+        };
+        // Bound: the huge pages that stale pages lie in, and those are few. One at a time, so that
+        // whoever needs a block waits for one at most.
+        for (_, number, part) in parts {
+            if surplus == 0 {
+                return;
+            }
+            let mut state = arena.state();
             let Some(Some(chunk)) = state.chunks.get_mut(number) else { continue };
             let purged = chunk.purge_part(part, surplus, arena);
             surplus -= purged;

@@ -40,8 +40,8 @@ pub(super) const fn next(bucket: usize, buckets: usize) -> usize {
 }
 
 /// Calls `visit` with each position whose tag is `tag`, empty ones included, until it says `Some`.
-/// Four marks at a time: with the counters masked out a lane is 0 or at least 4, so that no borrow
-/// reaches the next one.
+/// Four marks at a time: with the counters masked out a lane is 0 or at least 4, so that a borrow
+/// from one that is 0 ends in the next that is not.
 #[inline]
 pub(super) fn find_in<T>(
     bucket: &Bucket,
