@@ -277,6 +277,9 @@ pub struct Replay {
     /// Share of the requests that fill the cache and are not counted
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub warm: f64,
+    /// Seconds that a server rests, in each trial of its `-m`, before its memory is looked at
+    #[arg(long, default_value_t = 16)]
+    pub settle: u64,
     /// Ask for values: `get` always, `mg` (hit or miss alone) never; else by size
     #[arg(long, value_enum)]
     pub ask: Option<Ask>,

@@ -169,7 +169,9 @@ fn run_replay(words: &Replay) -> Result<()> {
     for typed in servers.iter().filter(|typed| typed.has_memory()) {
         eprintln!("{typed}: its -m is replaced, so that all get the same resident memory");
     }
-    let how = Against { servers, parts: words.memory.clone(), warm: words.warm, asking };
+    let parts = words.memory.clone();
+    let settle = Duration::from_secs(words.settle);
+    let how = Against { servers, parts, warm: words.warm, asking, settle };
     let mut points = Vec::new();
     for workload in &workloads {
         points.append(&mut replay::against(workload, &how)?);

@@ -39,7 +39,7 @@ fn a_replay_gives_two_servers_the_same_memory_and_counts_every_request() {
     let (trace, json, svg) = (file("circle.trace"), file("out.json"), file("out.svg"));
     let mut words = vec!["replay", "--trace", &trace, "--value-size", "60000", "--footprint", "64"];
     words.extend(["--memory", "1/2", "--against", &serve, "--against", &serve]);
-    words.extend(["--json", &json, "--svg", &svg]);
+    words.extend(["--settle", "0", "--json", &json, "--svg", &svg]);
     let table = succeeded(&bench(&words));
     assert!(table.contains("| circle"), "{table}");
     let points: serde_json::Value =

@@ -2,6 +2,7 @@
 //! is the budget.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
@@ -30,8 +31,18 @@ pub struct Fitted {
     pub resident: u64,
 }
 
-/// Finds the largest `-m` with which at most `budget` bytes (and a tenth of `slack` more) are
-/// resident when items of the workload's sizes fill the cache.
+/// How the memory of a server is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting {
+    /// So much more than the budget may be resident, as a share of it.
+    pub tolerance: f64,
+    /// A server rests so long between being filled and being looked at: some give back what only
+    /// the filling needed.
+    pub settle: Duration,
+}
+
+/// Finds the largest `-m` with which at most `budget` bytes, and the tolerance, are resident when
+/// items of the workload's sizes fill the cache.
 ///
 /// # Errors
 /// When the server does not start, or needs more than the budget even with the least `-m`.
@@ -40,14 +51,14 @@ pub fn fitted(
     sides: &Sides,
     workload: &Workload,
     budget: u64,
-    tolerance: f64,
+    how: Fitting,
 ) -> Result<Fitted> {
-    let most = (budget as f64 * (1.0 + tolerance)) as u64;
+    let most = (budget as f64 * (1.0 + how.tolerance)) as u64;
     let mut best: Option<Fitted> = None;
     let mut too_much: Option<u64> = None;
     let mut memory = (budget / MIB).max(1);
     for _ in 0..TRIALS_MAX {
-        let resident = resident_when_full(typed, sides, workload, memory)?;
+        let resident = resident_when_full(typed, sides, workload, memory, how.settle)?;
         let tried = Fitted { memory, resident };
         eprintln!("  {}: -m {memory} is {} MiB resident", typed.name(), resident / MIB);
         if resident <= most {
@@ -85,9 +96,11 @@ fn resident_when_full(
     sides: &Sides,
     workload: &Workload,
     memory: u64,
+    settle: Duration,
 ) -> Result<u64> {
     let server = Server::start(&typed.with_memory(memory), sides)?;
     fill(server.address(), workload, (memory as f64 * MIB as f64 * FILL_TIMES) as u64)?;
+    std::thread::sleep(settle);
     let resident = server.account().resident()?;
     server.stop()?;
     Ok(resident)

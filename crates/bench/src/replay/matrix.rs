@@ -1,9 +1,11 @@
 //! Workloads times memories times servers: fitted, played, in rows and in pictures.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::Tally;
-use super::fit::{Fitted, fitted};
+use super::fit::{Fitted, Fitting, fitted};
 use super::lane::Asking;
 use super::play::{BATCH_MAX, Play, play};
 use crate::picture::{Line, Panel};
@@ -22,6 +24,8 @@ pub struct Against {
     pub warm: f64,
     /// How they are asked; `None` = by the size of the values.
     pub asking: Option<Asking>,
+    /// See [`Fitting::settle`].
+    pub settle: Duration,
 }
 
 /// One server at one memory.
@@ -97,10 +101,11 @@ fn at_part(
     let budget = (footprint.bytes as f64 * part) as u64;
     let (last, others) = how.servers.split_last().context("no server to play against")?;
     // Where a mebibyte of `-m` is coarse, the last server's own figure is everybody's budget.
-    let measure = fitted(last, sides, workload, budget, TOLERANCE)?;
+    let fitting = Fitting { tolerance: TOLERANCE, settle: how.settle };
+    let measure = fitted(last, sides, workload, budget, fitting)?;
     let mut points = Vec::new();
     for typed in others {
-        let fit = fitted(typed, sides, workload, measure.resident, TOLERANCE)?;
+        let fit = fitted(typed, sides, workload, measure.resident, fitting)?;
         points.push(point(workload, how, footprint, part, sides, (typed, fit))?);
     }
     points.push(point(workload, how, footprint, part, sides, (last, measure))?);
