@@ -106,6 +106,8 @@ pub(crate) struct Heap<B> {
 
 /// A record that is moved may need a field for its cas unique and a wider one for its expiry.
 const GROWTH_BYTES_MAX: usize = 8 + 2;
+/// Entries by which the table of segments grows at least.
+const ENTRIES_A_STEP: usize = 16;
 /// `Segment::latest` of a segment with an item that never expires.
 pub(crate) const NEVER: u32 = u32::MAX;
 
@@ -293,6 +295,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
             self.blocks[number] = Some(block);
             return number;
         }
+        make_room(&mut self.segments);
+        make_room(&mut self.blocks);
         self.segments.push(Some(segment));
         self.blocks.push(Some(block));
         self.segments.len() - 1
@@ -338,6 +342,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Heap<B> {
         let large = self.larges.get_mut(number)?.take()?;
         self.larges_vacant.push(number);
         Some(large)
+    }
+}
+
+/// Room for one more entry. A vector alone doubles what it has, half of which may stay unused for
+/// ever: [`crate::pool`] charges an eighth.
+fn make_room<T>(table: &mut Vec<T>) {
+    if table.len() == table.capacity() {
+        table.reserve_exact((table.len() / 8).max(ENTRIES_A_STEP));
     }
 }
 

@@ -52,8 +52,9 @@ pub(crate) enum Need {
     Relief,
 }
 
-/// Bytes of bookkeeping charged with each segment: its entry in the shard's table and in a queue.
-const SEGMENT_OVERHEAD_BYTES: u64 = 192;
+/// Bytes of bookkeeping charged with each segment: 64 and at most 32 in the shard's tables, of
+/// which an eighth may be unused, and 24 in a queue, which may have twice the room.
+const SEGMENT_OVERHEAD_BYTES: u64 = 160;
 /// For so many shards one drains a segment ahead of need. A write looks at 36 records of its own
 /// shard's, so at four or five on average: enough as long as a quarter of them goes.
 const SHARDS_A_DRAIN: u64 = 8;
@@ -332,14 +333,14 @@ impl<M: Blocks> Pool<M> {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::{Need, Pool};
+    use super::{Need, Pool, SEGMENT_OVERHEAD_BYTES};
     use crate::blocks::Boxed;
     use crate::geometry::Geometry;
 
     #[test]
     fn nothing_is_taken_above_the_limit() {
         let cut = Geometry::of(0, 1024);
-        let pool = Pool::new(Boxed, 4 * (1024 + 192), &cut);
+        let pool = Pool::new(Boxed, 4 * (1024 + SEGMENT_OVERHEAD_BYTES), &cut);
         let mut blocks = Vec::new();
         while let Some(block) = pool.segment(0, Need::Write) {
             blocks.push(block);

@@ -104,6 +104,9 @@ struct Unit {
     stamp: u64,
 }
 
+// What the pool charges for each segment counts with it.
+const _: () = assert!(size_of::<Unit>() == 24);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UnitPlace {
     Segment(usize),
