@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 
 /// Unpacked bytes; the largest public trace that is worth replaying here has a tenth of it.
 const UNPACKED_BYTES_MAX: u64 = 2 << 30;
@@ -56,20 +58,43 @@ pub fn read(path: &Path, order: Order) -> Result<Trace> {
     Ok(Trace { name, keys, distinct })
 }
 
-fn unpacked(file: impl Read, name: &str) -> Result<Vec<u8>> {
+fn unpacked(file: impl BufRead, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = UNPACKED_BYTES_MAX + 1;
     if name.ends_with(".xz") {
         lzma_rust2::XzReader::new(file, true).take(limit).read_to_end(&mut bytes)?;
     } else if name.ends_with(".zst") {
-        let unpacking = ruzstd::decoding::StreamingDecoder::new(file)?;
-        unpacking.take(limit).read_to_end(&mut bytes)?;
+        read_frames(file, &mut bytes)?;
     } else {
         let mut file = file;
         file.by_ref().take(limit).read_to_end(&mut bytes)?;
     }
     ensure!(bytes.len() as u64 <= UNPACKED_BYTES_MAX, "more than {UNPACKED_BYTES_MAX} bytes");
     Ok(bytes)
+}
+
+/// A `.zst` has one frame after another where it was joined of parts or packed by several threads;
+/// frames that hold none of the data are skipped, and anything else behind a frame is an error.
+fn read_frames(mut file: impl BufRead, bytes: &mut Vec<u8>) -> Result<()> {
+    while bytes.len() as u64 <= UNPACKED_BYTES_MAX && !file.fill_buf()?.is_empty() {
+        let left = UNPACKED_BYTES_MAX + 1 - bytes.len() as u64;
+        match StreamingDecoder::new(&mut file) {
+            Ok(frame) => frame.take(left).read_to_end(bytes)?,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length,
+                ..
+            })) => {
+                let skipped = std::io::copy(
+                    &mut file.by_ref().take(u64::from(length)),
+                    &mut std::io::sink(),
+                )?;
+                ensure!(skipped == u64::from(length), "cut off in a frame to be skipped");
+                0
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(())
 }
 
 /// Keys renumbered as they come.
@@ -183,6 +208,15 @@ mod tests {
         std::fs::write(&path, zst).unwrap();
         let trace = read(&path, Order::Guess).unwrap();
         assert_eq!((trace.name.as_str(), trace.keys, trace.distinct), ("two", vec![0, 1], 2));
+        // Two frames, one to be skipped between them, are read to the end; what is no frame is not
+        // passed over.
+        let joined = [&zst[..], b"\x50\x2a\x4d\x18\x03\0\0\0abc", zst].concat();
+        std::fs::write(&path, &joined).unwrap();
+        assert_eq!(read(&path, Order::Guess).unwrap().keys, [0, 1, 0, 1]);
+        for broken in [[zst, b"more".as_slice()].concat(), joined[..joined.len() - 20].to_vec()] {
+            std::fs::write(&path, broken).unwrap();
+            assert!(read(&path, Order::Guess).is_err());
+        }
         assert!(read(&folder.path().join("absent"), Order::Guess).is_err());
     }
 }
