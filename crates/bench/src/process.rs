@@ -1,7 +1,7 @@
 //! The measured process: started on loopback, read from the kernel's account of it, stopped.
 //!
 //! Invariants: it listens on 127.0.0.1 only, on a port that was free; it is ended by its own process
-//! id however the bench ends; a reading is of that process alone.
+//! id, and by the kernel when the bench is ended by a signal; a reading is of that process alone.
 
 use std::fmt;
 use std::fs;
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kannuki_sys::process::tie_to_this_thread;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -247,7 +248,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port of 127.0.0.1 and waits until it accepts.
+    /// Starts it on a free port of 127.0.0.1 and waits until it accepts. It does not outlive the
+    /// thread that calls this.
     ///
     /// # Errors
     /// When it does not; with what it said.
@@ -262,6 +264,8 @@ impl Server {
             command.args(["-u", "root"]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+        // A server that takes another user (`-u`) loses this and has to be ended by hand then.
+        tie_to_this_thread(&mut command);
         let child = sides.start(&mut command)?;
         let mut server = Self { child, address, said };
         server.wait_accepting().with_context(|| format!("{command:?}"))?;

@@ -10,10 +10,12 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 
 /// Room for one line of the user database. glibc suggests 1 KiB; directories with long comment
 /// fields need more; whatever needs more than this is no user we want to become.
@@ -213,6 +215,25 @@ fn dropped(user: &User) -> bool {
 /// Only on kernels older than any supported one.
 pub fn forbid_new_privileges() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Lets the kernel kill what `command` starts as soon as the thread that starts it is gone, however
+/// that came: by a signal, too, after which no destructor runs. So that thread has to outlive the
+/// child. A child that changes its user loses the tie: the kernel takes it from what gains or loses
+/// rights.
+pub fn tie_to_this_thread(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let tie = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Who was gone before the kernel knew of the tie sends nothing any more.
+        match rustix::process::getppid() {
+            Some(now) if now == parent => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+        }
+    };
+    // SAFETY: between fork and exec it makes two system calls and builds errors that hold a number
+    // alone: nothing is allocated, and no lock is taken that another thread may have held.
+    unsafe { command.pre_exec(tie) };
 }
 
 /// Goes on in the background: forks, ends the parent with status 0, starts a session of its own,
