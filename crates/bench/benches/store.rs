@@ -24,12 +24,17 @@ const VALUE: [u8; 36] = [b'v'; 36];
 const SAMPLES: u32 = 50;
 /// In a sample: few would measure the clock and cold caches.
 const CALLS: u32 = 20_000;
+/// About 120 GiB.
+const ITEMS_MAX: u64 = 1_000_000_000;
 /// Even, and as skewed as caches mostly are.
 const THETAS: [f64; 2] = [0.0, 0.99];
 
 static ITEMS: LazyLock<u64> = LazyLock::new(|| {
-    let asked = std::env::var("KANNUKI_BENCH_ITEMS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(1_000_000)
+    let Some(asked) = std::env::var_os("KANNUKI_BENCH_ITEMS") else { return 1_000_000 };
+    let items = asked.to_str().and_then(|text| text.parse().ok());
+    items
+        .filter(|items| (1..=ITEMS_MAX).contains(items))
+        .expect("KANNUKI_BENCH_ITEMS: a number of items from 1 to 1000000000")
 });
 /// Room for all items, so that nothing is evicted.
 static ROOMY: LazyLock<Store> = LazyLock::new(|| filled(*ITEMS * 120 + (64 << 20), *ITEMS));

@@ -272,7 +272,7 @@ pub struct Replay {
     #[arg(long, default_value_t = 256)]
     pub footprint: u64,
     /// Requests a second at which lifetimes of --twitter are played, instead of its own
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub pace: Option<u64>,
     /// Share of the requests that fill the cache and are not counted
     #[arg(long, default_value_t = 0.0, value_parser = share)]
@@ -390,6 +390,7 @@ mod tests {
         assert!(refused("kannuki-bench handshakes --tls ca --certificate x"));
         assert!(!refused("kannuki-bench handshakes --tls ca --tls-version 1.2 --resume"));
         assert!(refused("kannuki-bench replay --svg x.svg"));
+        assert!(refused("kannuki-bench replay --twitter 12 --pace 0"));
         assert!(!refused("kannuki-bench replay --zipf 1.0 --against a --against b --svg x.svg"));
     }
 }

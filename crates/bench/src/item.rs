@@ -12,6 +12,8 @@ pub const DIGITS: usize = 10;
 pub const KEY_BYTES_MAX: usize = 250;
 /// The largest value that any server here is asked to keep.
 pub const VALUE_BYTES_MAX: usize = 1 << 30;
+/// memcached reads longer lifetimes as dates.
+pub const TTL_SECS_MAX: u32 = 30 * 24 * 3600;
 /// Numbers that fit into the digits.
 pub const NUMBERS: u64 = 1 << (4 * DIGITS);
 

@@ -15,7 +15,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::clock;
-use crate::item::{Item, check_key_bytes, is_value_of, number_of, push_key, push_set};
+use crate::item::{
+    Item, NUMBERS, TTL_SECS_MAX, VALUE_BYTES_MAX, check_key_bytes, is_value_of, number_of,
+    push_key, push_set,
+};
 use crate::link::Link;
 use crate::process::{Account, Cpu};
 use crate::random::Random;
@@ -29,7 +32,7 @@ const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
 const LATENCY_DIGITS: u8 = 3;
 /// A server that answers on no connection for so long is stuck.
 const SILENCE_SECS_MAX: i64 = 30;
-/// Items stored per batch while filling.
+/// Items stored per batch while filling, where they are small.
 const FILL_BATCH: u64 = 1000;
 /// More threads than any machine that this runs on can use.
 const THREADS_MAX: usize = 256;
@@ -37,6 +40,10 @@ const THREADS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = 20_000;
 /// A batch is in memory as a whole.
 const DEPTH_MAX: usize = 10_000;
+/// What all connections have under way is in memory at once.
+const UNDER_WAY_BYTES_MAX: u64 = 2 << 30;
+/// Items stored per batch have about so many bytes at most.
+const FILL_BATCH_BYTES: u64 = 1 << 20;
 
 /// What is asked, and how.
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +135,23 @@ impl Shape {
         bound("keys of one get", self.multi, DEPTH_MAX)?;
         ensure!(self.set_percent <= 100, "{} sets of a hundred requests", self.set_percent);
         ensure!(self.keys > 0, "no keys to ask for");
+        ensure!(self.keys <= NUMBERS, "{} keys: give {NUMBERS} at most", self.keys);
+        let (each, ttl) = (self.key_bytes.saturating_add(self.value_bytes), self.ttl);
+        let all = (each as u64).saturating_mul((self.connections * self.depth) as u64);
+        ensure!(
+            self.set_percent == 0 || all <= UNDER_WAY_BYTES_MAX,
+            "values of {} bytes, {} on each of {} connections: more than {} MiB would be under \
+             way; lower one of them",
+            self.value_bytes,
+            self.depth,
+            self.connections,
+            UNDER_WAY_BYTES_MAX >> 20
+        );
+        ensure!(self.value_bytes <= VALUE_BYTES_MAX, "values of {} bytes", self.value_bytes);
+        ensure!(
+            ttl <= TTL_SECS_MAX,
+            "a TTL of {ttl} s would be read as a date: give {TTL_SECS_MAX} at most"
+        );
         ensure!((0.0..=20.0).contains(&self.theta), "theta {}: give 0 to 20", self.theta);
         Ok(())
     }
@@ -154,8 +178,10 @@ pub fn fill(target: &Target, shape: &Shape) -> Result<()> {
 fn fill_part(target: &Target, shape: &Shape, first: u64, end: u64) -> Result<()> {
     let mut link = Link::reach(target)?;
     let mut number = first;
+    let item_bytes = (shape.key_bytes + shape.value_bytes) as u64;
+    let batch_max = (FILL_BATCH_BYTES / item_bytes).clamp(1, FILL_BATCH);
     while number < end {
-        let batch = FILL_BATCH.min(end - number);
+        let batch = batch_max.min(end - number);
         for number in number..number + batch {
             push_set(&mut link.out, shape.item(number), shape.ttl);
         }
@@ -209,6 +235,7 @@ pub fn measure(
 /// As [`measure`].
 pub fn drive(target: &Target, shape: &Shape, amount: Amount) -> Result<Driven> {
     shape.check()?;
+    ensure!(amount != Amount::Requests(0), "no requests to send");
     let started = clock::now();
     let zipf = Zipf::new(shape.keys, shape.theta);
     let parts = each_thread(shape.threads, |thread| {
@@ -433,7 +460,20 @@ mod tests {
         assert!(told(Shape { key_bytes: 4, ..shape() }).contains("key"));
         assert!(told(Shape { theta: -1.0, ..shape() }).contains("theta"));
         assert!(told(Shape { keys: 0, ..shape() }).contains("keys"));
+        assert!(told(Shape { keys: u64::MAX, ..shape() }).contains("keys"));
+        assert!(told(Shape { ttl: u32::MAX, ..shape() }).contains("TTL"));
+        assert!(told(Shape { value_bytes: usize::MAX, ..shape() }).contains("lower one"));
+        let one = Shape { connections: 1, threads: 1, depth: 1, ..shape() };
+        assert!(Shape { value_bytes: 1 << 30, ..one.clone() }.check().is_ok());
+        assert!(told(Shape { value_bytes: 2 << 30, set_percent: 0, ..one }).contains("values"));
         assert!(told(Shape { set_percent: 101, ..shape() }).contains("sets"));
+    }
+
+    #[test]
+    fn a_load_of_nothing_is_refused() {
+        let target = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let told = drive(&target, &shape(), Amount::Requests(0)).unwrap_err().to_string();
+        assert!(told.contains("no requests"), "{told}");
     }
 
     #[test]

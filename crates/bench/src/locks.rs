@@ -27,7 +27,7 @@ use kannuki_sys::arena::{Arena, Block};
 use kannuki_sys::memory::{self, Mapping};
 
 use crate::clock;
-use crate::item::{Item, push_key};
+use crate::item::{Item, NUMBERS, push_key};
 use crate::random::Random;
 
 /// How the store is filled.
@@ -55,6 +55,8 @@ pub const LOCKS_HEAD: [&str; 7] = [
 const NOW: Now = Now(1000);
 const LATER: Now = Now(2000);
 const KEY_BYTES: usize = 20;
+/// As the server has it unless it is told otherwise.
+const ITEM_BYTES_MAX: u32 = 1 << 20;
 /// Longer than any call: a minute, in nanoseconds.
 const NANOSECONDS_MAX: u64 = 60_000_000_000;
 /// A call is short up to here: well below a turn of the scheduler, and below all bounds.
@@ -119,6 +121,10 @@ impl Blocks for Pages {
 /// # Errors
 /// When a store of that size cannot be built.
 pub fn locks(how: &Locks, mut note: impl FnMut(&str)) -> Result<Vec<Vec<String>>> {
+    ensure!(how.items > 0, "no items to store");
+    ensure!(how.items <= NUMBERS / 3, "{} items are more than keys can number", how.items);
+    let most = ITEM_BYTES_MAX as usize / 2;
+    ensure!(how.value_bytes <= most, "values of {} bytes: give {most} at most", how.value_bytes);
     let tended = Arc::new(Tended::default());
     let mut random = Random::new(1);
     let mut watch = Watch { tended: Arc::clone(&tended), note: &mut note, rows: Vec::new() };
@@ -167,7 +173,7 @@ pub fn locks(how: &Locks, mut note: impl FnMut(&str)) -> Result<Vec<Vec<String>>
 fn built(how: &Locks, tended: Arc<Tended>) -> Result<Store<Pages>> {
     let config = StoreConfig {
         memory_bytes: how.memory,
-        item_bytes_max: 1 << 20,
+        item_bytes_max: ITEM_BYTES_MAX,
         evict: true,
         cas: true,
         threads: 4,
@@ -334,5 +340,9 @@ mod tests {
             assert!(row[1].parse::<u64>().unwrap() > 0, "{row:?}");
         }
         assert!(locks(&Locks { memory: 1, ..how }, |_| ()).is_err());
+        assert!(locks(&Locks { items: 0, ..how }, |_| ()).is_err());
+        assert!(locks(&Locks { items: u64::MAX, ..how }, |_| ()).is_err());
+        // A store refuses these: the figures would be of refusals.
+        assert!(locks(&Locks { value_bytes: 1 << 20, ..how }, |_| ()).is_err());
     }
 }

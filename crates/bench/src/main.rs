@@ -1,6 +1,7 @@
 //! The binary `kannuki-bench`: reads its words, runs what they ask for, prints tables.
 #![forbid(unsafe_code)]
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run_load(words: &Load) -> Result<()> {
+    check_writable(words.json.as_deref())?;
     let shape = Shape {
         connections: words.connections,
         threads: words.threads,
@@ -77,6 +79,7 @@ fn run_load(words: &Load) -> Result<()> {
 }
 
 fn run_handshakes(words: &Handshakes) -> Result<()> {
+    check_writable(words.json.as_deref())?;
     let account = words.pid.map(Account::of).transpose()?;
     let target = words.tls.target(words.address, words.resume)?;
     let cost = handshake::measure(&target, words.connections, words.resume, account)?;
@@ -117,8 +120,10 @@ fn seconds(seconds: f64) -> Result<Duration> {
 }
 
 fn run_compare(words: &Compare) -> Result<()> {
+    check_writable(words.json.as_deref())?;
     let (a, b) = (Typed::parse(&words.a)?, Typed::parse(&words.b)?);
     let mut plans = words.preset.plans(words.threads);
+    ensure!(words.requests != Some(0), "no requests to send");
     for plan in &mut plans.loads {
         plan.requests = words.requests.unwrap_or(plan.requests);
     }
@@ -140,6 +145,8 @@ fn run_compare(words: &Compare) -> Result<()> {
 }
 
 fn run_replay(words: &Replay) -> Result<()> {
+    check_writable(words.json.as_deref())?;
+    check_writable(words.svg.as_deref())?;
     let workloads = workloads(words)?;
     ensure!(!workloads.is_empty(), "nothing to play: give --trace, --zipf, --twitter or --kvcache");
     if words.in_process {
@@ -173,15 +180,19 @@ fn run_replay(words: &Replay) -> Result<()> {
     let settle = Duration::from_secs(words.settle);
     let how = Against { servers, parts, warm: words.warm, asking, settle };
     let mut points = Vec::new();
-    for workload in &workloads {
-        points.append(&mut replay::against(workload, &how)?);
-        // After each, so that a long run that is interrupted leaves what it has.
+    // After each memory, so that a long run that is interrupted or fails leaves what it has.
+    let mut keep = |mut found: Vec<Point>| {
+        points.append(&mut found);
         write_json(words.json.as_deref(), &points)?;
-        draw(words.svg.as_deref(), &points)?;
+        draw(words.svg.as_deref(), &points)
+    };
+    let played =
+        workloads.iter().try_for_each(|workload| replay::against(workload, &how, &mut keep));
+    if !points.is_empty() {
+        println!("{}\n", process::machine()?);
+        print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
     }
-    println!("{}\n", process::machine()?);
-    print!("{}", markdown(&AGAINST_HEAD, &replay::rows(&points)));
-    Ok(())
+    played
 }
 
 /// Figures of earlier replays as one table and one picture.
@@ -290,6 +301,19 @@ fn enlarged(workload: Workload, bytes_min: u64, requests_max: u64) -> Result<Wor
         eprintln!("{}: {flaw}", workload.name);
     }
     Ok(workload)
+}
+
+/// Told before anything is measured, not after hours of it.
+fn check_writable(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let is_new = !path.exists();
+    let cannot = || format!("cannot write {}", path.display());
+    OpenOptions::new().append(true).create(true).open(path).with_context(cannot)?;
+    if is_new {
+        // Nothing empty is left where the measurement fails.
+        std::fs::remove_file(path).with_context(cannot)?;
+    }
+    Ok(())
 }
 
 fn write_json(path: Option<&Path>, figures: &impl Serialize) -> Result<()> {

@@ -1,10 +1,11 @@
 //! The binary against a real server: every number that it prints comes from one.
 //!
 //! The product's binary is found as the other tests find it: `KANNUKI_BIN`, or beside this test.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use kannuki_bench::process::{Server, Sides, Typed};
 
@@ -98,7 +99,7 @@ fn two_servers_are_compared_under_every_standard_load() {
 
 #[test]
 fn what_cannot_be_done_is_told_by_name() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["replay"], "nothing to play"),
         (&["replay", "--trace", "/nowhere.xz"], "/nowhere.xz"),
         (
@@ -109,6 +110,9 @@ fn what_cannot_be_done_is_told_by_name() {
         (&["compare", "/nowhere/server", "true"], "/nowhere/server"),
         (&["load", "--address", "127.0.0.1:1", "--depth", "0"], "depth"),
         (&["load", "--pid", "4000000000"], "4000000000"),
+        (&["load", "--address", "127.0.0.1:1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (&["compare", "true", "true", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (&["locks", "--items", "0"], "no items"),
     ];
     for (words, expected) in cases {
         let output = bench(words);
@@ -116,4 +120,88 @@ fn what_cannot_be_done_is_told_by_name() {
         assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
         assert!(said.contains(expected), "{words:?}: {said}");
     }
+}
+
+/// A small law against two servers, of which the last may be a wrong one.
+fn against<'w>(first: &'w str, last: &'w str, more: &[&'w str]) -> Vec<&'w str> {
+    let mut words = vec!["replay", "--zipf", "1", "--keys", "1000", "--requests", "5000"];
+    words.extend(["--value-size", "60000", "--footprint", "64", "--memory", "1/2"]);
+    words.extend(["--settle", "0", "--against", first, "--against", last]);
+    words.extend(more);
+    words
+}
+
+#[test]
+fn a_server_that_cannot_start_is_told_before_others_are_measured() {
+    let serve = format!("'{}' serve -t 1", kannuki().display());
+    let output = bench(&against("/nowhere/server", &serve, &[]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot start /nowhere/server"), "{said}");
+    assert!(!said.contains("resident"), "no `-m` was tried: {said}");
+}
+
+#[test]
+fn a_server_that_fails_while_it_is_played_to_is_no_memory_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("k.toml");
+    let rule = "[[rule]]\nnetwork = [\"127.0.0.0/8\"]\ndeny = [\"read\"]\n";
+    std::fs::write(&config, rule).unwrap();
+    let serve = format!("'{}' serve -t 1", kannuki().display());
+    // It takes what fills it, but answers no question.
+    let deaf = format!("{serve} --config '{}'", config.display());
+    let output = bench(&against(&serve, &deaf, &["--ask", "mg"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("access denied") && !said.contains("left out"), "{said}");
+}
+
+/// What a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let numbers = std::fs::read_to_string(path).unwrap_or_default();
+    numbers.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// Looks until something is so; a minute at most.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("never came to pass: {what}");
+}
+
+/// The bench, so that it ends with the test whatever becomes of it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_bench_that_is_killed_leaves_no_server_behind() {
+    let serve = format!("'{}' serve -t 1", kannuki().display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kannuki-bench"));
+    command.args(["compare", "--pairs", "100", &serve, &serve]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = Running(command.spawn().unwrap());
+    let bench = running.0.id();
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let server = || children(bench).into_iter().find(|&pid| name(pid) == "kannuki\n");
+    until("a server", || server().is_some());
+    let server = server().unwrap();
+    running.0.kill().unwrap();
+    running.0.wait().unwrap();
+    // Gone, or a corpse that whoever inherited it has not buried yet.
+    let is_gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" Z"))
+    };
+    until("the end of the server", is_gone);
 }

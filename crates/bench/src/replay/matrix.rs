@@ -63,15 +63,20 @@ const ITEMS_A_BATCH: u64 = 100;
 /// How much more may be resident with the one than with the other.
 const TOLERANCE: f64 = 0.01;
 
-/// Plays one workload against every server at every memory.
+/// Plays one workload against every server at every memory. `found` gets the points of each memory
+/// as soon as they are complete; a memory that some server cannot keep to is told and left out.
 ///
 /// # Errors
-/// When a server fails, or no memory is large enough for all of them.
-pub fn against(workload: &Workload, how: &Against) -> Result<Vec<Point>> {
+/// When a server does not start with the most memory asked for, when one fails or answers wrongly
+/// while it is played to, when no memory is large enough for all of them, or when `found` fails.
+pub fn against(
+    workload: &Workload,
+    how: &Against,
+    mut found: impl FnMut(Vec<Point>) -> Result<()>,
+) -> Result<()> {
     let footprint = workload.footprint();
     let floor = workload.floor((footprint.requests as f64 * how.warm) as u64);
     let sides = Sides::halves()?;
-    let mut points = Vec::new();
     eprintln!(
         "{}: {} items, {} MiB, {} requests; {:.1} % of all look-ups are of what was never seen \
          before",
@@ -81,38 +86,45 @@ pub fn against(workload: &Workload, how: &Against) -> Result<Vec<Point>> {
         footprint.requests,
         floor * 100.0
     );
-    for &part in &how.parts {
-        match at_part(workload, how, (footprint, floor), part, &sides) {
-            Ok(mut found) => points.append(&mut found),
-            Err(error) => eprintln!("  1/{:.0}: left out: {error:#}", 1.0 / part),
-        }
+    let budget = |part: f64| (footprint.bytes as f64 * part) as u64;
+    let most = how.parts.iter().copied().map(budget).max().unwrap_or(0);
+    for typed in &how.servers {
+        // Told before minutes are spent on the others.
+        Server::start(&typed.with_memory((most >> 20).max(1)), &sides)?.stop()?;
     }
-    ensure!(!points.is_empty(), "{}: no memory of those asked for was to be had", workload.name);
-    Ok(points)
+    let mut is_any = false;
+    for &part in &how.parts {
+        let fits = match fits(workload, how, budget(part), &sides) {
+            Ok(fits) => fits,
+            Err(error) => {
+                eprintln!("  1/{:.0}: left out: {error:#}", 1.0 / part);
+                continue;
+            }
+        };
+        let mut points = Vec::with_capacity(fits.len());
+        for ((typed, fit), server) in how.servers.iter().zip(fits).zip(names(&how.servers)) {
+            let played = point(workload, how, footprint, part, &sides, (typed, fit));
+            let played =
+                played.with_context(|| format!("{server} with -m {} failed", fit.memory))?;
+            points.push(Point { server, floor: Some(floor), ..played });
+        }
+        found(points)?;
+        is_any = true;
+    }
+    ensure!(is_any, "{}: no memory of those asked for was to be had", workload.name);
+    Ok(())
 }
 
-fn at_part(
-    workload: &Workload,
-    how: &Against,
-    (footprint, floor): (Footprint, f64),
-    part: f64,
-    sides: &Sides,
-) -> Result<Vec<Point>> {
-    let budget = (footprint.bytes as f64 * part) as u64;
+/// The `-m` of each server for a budget.
+fn fits(workload: &Workload, how: &Against, budget: u64, sides: &Sides) -> Result<Vec<Fitted>> {
     let (last, others) = how.servers.split_last().context("no server to play against")?;
     // Where a mebibyte of `-m` is coarse, the last server's own figure is everybody's budget.
     let fitting = Fitting { tolerance: TOLERANCE, settle: how.settle };
     let measure = fitted(last, sides, workload, budget, fitting)?;
-    let mut points = Vec::new();
-    for typed in others {
-        let fit = fitted(typed, sides, workload, measure.resident, fitting)?;
-        points.push(point(workload, how, footprint, part, sides, (typed, fit))?);
-    }
-    points.push(point(workload, how, footprint, part, sides, (last, measure))?);
-    for (point, server) in points.iter_mut().zip(names(&how.servers)) {
-        (point.server, point.floor) = (server, Some(floor));
-    }
-    Ok(points)
+    let fit = |typed| fitted(typed, sides, workload, measure.resident, fitting);
+    let mut fits = others.iter().map(fit).collect::<Result<Vec<_>>>()?;
+    fits.push(measure);
+    Ok(fits)
 }
 
 /// The programs' names; where two are alike, all that was typed, since a table and a picture tell

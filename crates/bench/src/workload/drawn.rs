@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Act, Sizes};
+use crate::item::TTL_SECS_MAX;
 use crate::random::Random;
 use crate::zipf::Zipf;
 
@@ -10,8 +11,6 @@ use crate::zipf::Zipf;
 const KEYS_MAX: u64 = 1 << 28;
 /// Every run begins here, so that every server gets the same requests.
 const SEED: u64 = 0x6b61_6e6e_756b_6921;
-/// memcached reads longer lifetimes as dates.
-const TTL_SECS_MAX: u32 = 30 * 24 * 3600;
 
 /// How often which key is asked for.
 #[derive(Clone, Debug)]

@@ -18,6 +18,9 @@ use crate::random::mix;
 use crate::trace::Trace;
 use drawn::Drawn;
 
+/// Requests of a drawn workload. A bit is kept for each that may bring a new item.
+const REQUESTS_MAX: u64 = 1 << 31;
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -173,7 +176,6 @@ impl Workload {
     pub fn zipf(keys: u64, theta: f64, churn: f64, sizes: Sizes, requests: u64) -> Result<Self> {
         ensure!((0.0..=1.0).contains(&churn), "churn {churn}: give a share from 0 to 1");
         ensure!((0.0..=20.0).contains(&theta), "theta {theta}: give 0 to 20");
-        ensure!(requests <= 1 << 31, "{requests} requests are too many");
         Self::of_drawn("zipf".into(), Drawn::zipf(keys, theta, churn, sizes)?, requests)
     }
 
@@ -199,6 +201,7 @@ impl Workload {
 
     fn of_drawn(name: String, drawn: Drawn, requests: u64) -> Result<Self> {
         drawn.sizes.check()?;
+        ensure!(requests <= REQUESTS_MAX, "{requests} requests: give {REQUESTS_MAX} at most");
         let numbers = drawn.keys.checked_add(requests).context("too many requests")?;
         let counts = drawn.counts();
         let source = Source::Drawn(Arc::new(drawn));
@@ -328,6 +331,8 @@ mod tests {
             assert_eq!(workload.counts, cluster == 22);
         }
         assert!(Workload::twitter(1, 1, 1).is_err());
+        assert!(Workload::twitter(12, u64::MAX, u64::MAX).is_err());
+        assert!(Workload::kvcache(None, 1000, u64::MAX - 1000).is_err());
         let workload = Workload::kvcache(None, 1000, 5000).unwrap();
         assert_eq!(workload.requests().count(), 5000);
         assert!(Workload::kvcache(Some(Path::new("/nowhere")), 10, 10).is_err());
