@@ -79,7 +79,7 @@ impl Ghost {
     }
 
     /// One step of following the number of items; returns how many rows it wrote. Without memory
-    /// a part stays as it is.
+    /// a part does not grow; to shrink it needs none.
     pub(crate) fn follow<M: Blocks>(&mut self, items: usize, pool: &Pool<M>) -> usize {
         let wanted = (items * SHARE_TENTHS / 10).div_ceil(ROW_SLOTS * PARTS);
         let mut written = 0;
@@ -120,25 +120,50 @@ impl Part {
         if wanted <= now && now <= wanted * 3 / 2 {
             return 0;
         }
-        let rows = if wanted > now { wanted + wanted / 8 } else { wanted };
+        if wanted < now { self.shrink(wanted, shard, pool) } else { self.grow(wanted, shard, pool) }
+    }
+
+    /// Keeps the newest in fewer rows, where they lie: nothing is charged, so that this helps to
+    /// keep a limit that was lowered.
+    fn shrink<M: Blocks>(&mut self, rows: usize, shard: usize, pool: &Pool<M>) -> usize {
+        let now = self.rows.len();
+        for row in 0..rows {
+            // None before `row` is read any more.
+            self.rows[row] = self.resampled(row, rows, now);
+        }
+        self.rows.truncate(rows);
+        self.rows.shrink_to_fit();
+        if let Some(charge) = &mut self.charge {
+            let spare = charge.split(((now - rows) * ROW_BYTES) as u64);
+            pool.unhold(shard, spare.bytes());
+        }
+        rows
+    }
+
+    fn grow<M: Blocks>(&mut self, wanted: usize, shard: usize, pool: &Pool<M>) -> usize {
+        let now = self.rows.len();
+        let rows = wanted + wanted / 8;
         // As a write: ghosts must not take the segment that relief needs.
         let Some(charge) = pool.charge((rows * ROW_BYTES) as u64, Need::Write) else { return 0 };
         let mut fresh = Vec::new();
         if fresh.try_reserve_exact(rows).is_err() {
             return 0;
         }
-        for row in 0..rows {
-            // Rows are in the order of hashes, so a new one lies within one or two old ones.
-            let first = self.rows.get(row * now / rows).copied().unwrap_or_default();
-            let last = ((row + 1) * now).div_ceil(rows).saturating_sub(1);
-            let last = self.rows.get(last).copied().unwrap_or_default();
-            fresh.push(if first == last { first } else { mixed(&first, &last) });
-        }
+        fresh.extend((0..rows).map(|row| self.resampled(row, rows, now)));
         pool.hold(shard, charge.bytes());
         pool.unhold(shard, self.bytes());
         self.rows = fresh;
         self.charge = Some(charge);
         rows
+    }
+
+    /// What row `row` of `rows` holds of the present `now` rows. They are in the order of hashes,
+    /// so a new one lies within one or two old ones, or several where there will be fewer.
+    fn resampled(&self, row: usize, rows: usize, now: usize) -> Row {
+        let first = self.rows.get(row * now / rows).copied().unwrap_or_default();
+        let last = ((row + 1) * now).div_ceil(rows).saturating_sub(1);
+        let last = self.rows.get(last).copied().unwrap_or_default();
+        if first == last { first } else { mixed(&first, &last) }
     }
 }
 

@@ -91,3 +91,7 @@ pub(super) fn owner_of(chunk: &[u8]) -> usize {
     let raw = [chunk[OWNER_AT], chunk[OWNER_AT + 1], chunk[OWNER_AT + 2], 0];
     u32::from_le_bytes(raw) as usize
 }
+
+pub(super) fn set_owner(chunk: &mut [u8], leaf: usize) {
+    chunk[OWNER_AT..OWNER_AT + 3].copy_from_slice(&(leaf as u32).to_le_bytes()[..3]);
+}

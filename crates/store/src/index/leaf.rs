@@ -10,7 +10,11 @@ pub(super) struct Leaf {
     pub(super) count: u8,
     pub(super) depth: u8,
     pub(super) items: u16,
+    /// The first `depth` bits of the hashes in it, without those that chose the shard.
+    pub(super) prefix: u32,
 }
+
+const _: () = assert!(size_of::<Leaf>() == 32);
 
 /// What three bytes can tell: an index of 4 GiB, twice as much as a shard can have of records.
 pub(super) const CHUNKS_MAX: usize = 1 << 24;
@@ -18,9 +22,9 @@ pub(super) const CHUNKS_MAX: usize = 1 << 24;
 pub(super) const LEAF_CHUNKS_MAX: usize = 8;
 
 impl Leaf {
-    /// Of this depth, without chunks.
-    pub(super) const fn at(depth: u8) -> Self {
-        Self { chunks: [[0; 3]; LEAF_CHUNKS_MAX], count: 0, depth, items: 0 }
+    /// Of this prefix, without chunks.
+    pub(super) const fn at(depth: u8, prefix: u32) -> Self {
+        Self { chunks: [[0; 3]; LEAF_CHUNKS_MAX], count: 0, depth, items: 0, prefix }
     }
 
     /// Buckets in its chunks.

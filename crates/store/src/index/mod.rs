@@ -3,8 +3,8 @@
 //! A leaf holds the items whose hashes share a prefix, in one to eight chunks of four buckets. The
 //! 14-bit tag of an item alone decides its home bucket in the leaf (`tag * buckets / 2^14`), so a
 //! leaf grows and shrinks by a chunk without looking at any item. A leaf of eight full chunks is
-//! split in two by the next bit of the hashes, the only time when keys are read; the directory of
-//! prefixes doubles when its deepest leaf is split.
+//! split in two by the next bit of the hashes, which reads keys; the directory of prefixes doubles
+//! when its deepest leaf is split. What is left of two such halves is joined again.
 //!
 //! ```text
 //! bucket  | 10 x u16: tag << 2 | counter | 10 x u32: location, 0 = empty | u8 passed | u24 leaf |
@@ -20,10 +20,17 @@
 
 mod bucket;
 mod leaf;
+mod shrink;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod trials;
 
 use self::bucket::{
-    BUCKET_SLOTS, Bucket, CHUNK_BUCKETS, CHUNK_BYTES, OWNER_AT, PASSED_AT, find_in, home_of,
-    kind_of, location_at, mark_at, next, owner_of, set, tag_of,
+    BUCKET_SLOTS, Bucket, CHUNK_BUCKETS, CHUNK_BYTES, PASSED_AT, find_in, home_of, kind_of,
+    location_at, mark_at, next, set, set_owner, tag_of,
 };
 use self::leaf::{CHUNKS_MAX, LEAF_CHUNKS_MAX, Leaf};
 use crate::blocks::{Blocks, Purpose};
@@ -43,6 +50,8 @@ pub(crate) struct Index<M: Blocks> {
     /// Leaf of each prefix of `depth` bits.
     directory: Vec<u32>,
     depth: u32,
+    /// Leaves by the length of their prefix.
+    leaves_at: [u32; DEPTH_MAX as usize + 1],
     /// Bits at the top of a hash that chose the shard.
     skip_bits: u32,
     /// Logarithm of the chunks in a slab.
@@ -93,6 +102,7 @@ impl<M: Blocks> Index<M> {
             leaves: Vec::new(),
             directory: Vec::new(),
             depth: 0,
+            leaves_at: [0; DEPTH_MAX as usize + 1],
             skip_bits,
             slab_bits: (slab_bytes / CHUNK_BYTES).ilog2(),
             slab_bytes,
@@ -228,7 +238,7 @@ impl<M: Blocks> Index<M> {
                 let chunk = self.take_chunk(pool, need)?;
                 self.rebuild(leaf, |chunks| chunks.push(chunk));
             } else {
-                self.split(hash, leaf, pool, need, &hash_of)?;
+                self.split(leaf, pool, need, &hash_of)?;
             }
         }
         Err(CannotGrow)
@@ -241,57 +251,6 @@ impl<M: Blocks> Index<M> {
         self.place(leaf, mark, location.raw());
         self.leaves[leaf].items += 1;
         self.items += 1;
-    }
-
-    /// Takes an item out.
-    pub(crate) fn remove(&mut self, slot: Slot) {
-        let leaf = slot.leaf as usize;
-        let buckets = self.leaves[leaf].buckets();
-        let bucket = self.bucket_mut(leaf, slot.bucket.into());
-        let position = usize::from(slot.position);
-        let tag = mark_at(bucket, position) >> 2;
-        set(bucket, position, 0, 0);
-        let (home, mut at) = (home_of(tag, buckets), usize::from(slot.bucket));
-        // Bound: the buckets between the item's home and its place.
-        while at != home {
-            at = (at + buckets - 1) % buckets;
-            if !self.has_passed_on(leaf, at, kind_of(tag)) {
-                self.bucket_mut(leaf, at)[PASSED_AT] &= !kind_of(tag);
-            }
-        }
-        let owner = &mut self.leaves[leaf];
-        owner.items -= 1;
-        self.items -= 1;
-        let (items, count) = (usize::from(owner.items), usize::from(owner.count));
-        if count > 1 && items < CHUNK_ITEMS_LOW * (count - 1) {
-            let spare = self.leaves[leaf].chunk(count - 1);
-            self.rebuild(leaf, |chunks| {
-                chunks.pop();
-            });
-            self.free.push(spare);
-        }
-    }
-
-    /// Whether an item of this kind that a bucket has passed on is in one behind it. What those
-    /// have passed on must be right.
-    fn has_passed_on(&self, leaf: usize, passing: usize, kind: u8) -> bool {
-        let buckets = self.leaves[leaf].buckets();
-        let mut at = passing;
-        for distance in 1..buckets {
-            at = next(at, buckets);
-            let bucket = self.bucket(leaf, at);
-            let any = (0..BUCKET_SLOTS).any(|position| {
-                let tag = mark_at(bucket, position) >> 2;
-                let from_home = (at + buckets - home_of(tag, buckets)) % buckets;
-                kind_of(tag) == kind
-                    && from_home >= distance
-                    && location_at(bucket, position).is_some()
-            });
-            if any || bucket[PASSED_AT] & kind == 0 {
-                return any;
-            }
-        }
-        false
     }
 
     /// Lets a slot point elsewhere.
@@ -315,51 +274,30 @@ impl<M: Blocks> Index<M> {
         bucket[2 * position..2 * position + 2].copy_from_slice(&mark.to_le_bytes());
     }
 
-    /// Shows the locations in the leaf that holds hashes from `from` on (without the bits that
-    /// chose the shard), and returns where the next leaf begins; `None` after the last.
-    pub(crate) fn walk(&self, from: u64, mut visit: impl FnMut(Location)) -> Option<u64> {
+    /// Shows the locations of hashes from `from` on (without the bits that chose the shard) in the
+    /// leaf that holds them, and returns where the next leaf begins; `None` after the last. Whoever
+    /// goes on from there each time meets an item that is in it all the while exactly once, though
+    /// leaves are split and joined meanwhile: keys are read where one begins before `from`.
+    pub(crate) fn walk(
+        &self,
+        from: u64,
+        hash_of: impl Fn(Location) -> u64,
+        mut visit: impl FnMut(Location),
+    ) -> Option<u64> {
         let leaf = self.leaf_at(from)?;
-        let depth = u32::from(self.leaves[leaf].depth);
+        let span = 1_u64.checked_shl(64 - u32::from(self.leaves[leaf].depth));
+        let first = span.map_or(0, |span| from & !(span - 1));
         for at in 0..self.leaves[leaf].buckets() {
             let bucket = self.bucket(leaf, at);
             for position in 0..BUCKET_SLOTS {
-                if let Some(location) = location_at(bucket, position) {
+                if let Some(location) = location_at(bucket, position)
+                    && (first == from || self.order(hash_of(location)) >= from)
+                {
                     visit(location);
                 }
             }
         }
-        let span = 1_u64.checked_shl(64 - depth)?;
-        (from & !(span - 1)).checked_add(span)
-    }
-
-    /// Gives one slab back if enough chunks are free elsewhere. Returns whether there was one.
-    pub(crate) fn give_slab_back(&mut self, pool: &Pool<M>) -> bool {
-        if 4 * self.free.len() <= FREE_QUARTERS_MAX * self.chunks_per_slab() {
-            return false;
-        }
-        let Some(last) = self.slabs.len().checked_sub(1) else { return false };
-        let first = last * self.chunks_per_slab();
-        self.free.retain(|&chunk| (chunk as usize) < first);
-        for number in first..first + self.chunks_per_slab() {
-            let at = (number - first) * CHUNK_BYTES;
-            let mut copy = [0; CHUNK_BYTES];
-            copy.copy_from_slice(&self.slabs[last].as_ref()[at..at + CHUNK_BYTES]);
-            let owner = owner_of(&copy);
-            let Some(leaf) = self.leaves.get_mut(owner) else { continue };
-            let count = usize::from(leaf.count);
-            let Some(which) = (0..count).find(|&which| leaf.chunk(which) as usize == number) else {
-                continue;
-            };
-            let Some(target) = self.free.pop() else { return false };
-            leaf.set_chunk(which, target);
-            self.chunk_mut(target).copy_from_slice(&copy);
-        }
-        self.slabs.pop();
-        if let Some(at) = self.charges.iter().rposition(|c| c.bytes() == self.slab_cost(pool)) {
-            let charge = self.charges.swap_remove(at);
-            pool.unhold(self.shard, charge.bytes());
-        }
-        true
+        first.checked_add(span?)
     }
 
     /// The bits of a hash that order the leaves.
@@ -406,7 +344,7 @@ impl<M: Blocks> Index<M> {
     /// The first leaf.
     fn plant(&mut self, pool: &Pool<M>, need: Need) -> Result<(), CannotGrow> {
         let chunk = self.take_chunk(pool, need)?;
-        let leaf = match self.add_leaf(0, pool, need) {
+        let leaf = match self.add_leaf(0, 0, pool, need) {
             Ok(leaf) => leaf,
             Err(refused) => {
                 self.free.push(chunk);
@@ -414,31 +352,36 @@ impl<M: Blocks> Index<M> {
             }
         };
         self.directory.push(leaf as u32);
+        self.leaves_at[0] = 1;
         self.rebuild(leaf, |chunks| chunks.push(chunk));
         Ok(())
     }
 
-    fn add_leaf(&mut self, depth: u8, pool: &Pool<M>, need: Need) -> Result<usize, CannotGrow> {
+    fn add_leaf(
+        &mut self,
+        depth: u8,
+        prefix: u32,
+        pool: &Pool<M>,
+        need: Need,
+    ) -> Result<usize, CannotGrow> {
         if self.leaves.len() == self.leaves.capacity() {
-            // By an eighth: moves stay rare and the empty part small.
-            let more = (self.leaves.len() / 8).max(LEAVES_STEP);
+            let more = leaves_more(self.leaves.len());
             self.charge(more as u64 * LEAF_COST_BYTES, pool, need)?;
             self.leaves.reserve_exact(more);
         }
-        self.leaves.push(Leaf::at(depth));
+        self.leaves.push(Leaf::at(depth, prefix));
         Ok(self.leaves.len() - 1)
     }
 
     /// Splits a leaf of [`LEAF_CHUNKS_MAX`] chunks by the next bit of its items' hashes.
     fn split(
         &mut self,
-        hash: u64,
         leaf: usize,
         pool: &Pool<M>,
         need: Need,
         hash_of: &impl Fn(Location) -> u64,
     ) -> Result<(), CannotGrow> {
-        let depth = self.leaves[leaf].depth;
+        let Leaf { depth, prefix, .. } = self.leaves[leaf];
         if u32::from(depth) >= DEPTH_MAX {
             return Err(CannotGrow);
         }
@@ -448,7 +391,7 @@ impl<M: Blocks> Index<M> {
         // Both halves rounded up to chunks need one chunk more at most.
         let extra = self.take_chunk(pool, need)?;
         self.free.push(extra);
-        let other = self.add_leaf(depth + 1, pool, need)?;
+        let other = self.add_leaf(depth + 1, (prefix << 1) | 1, pool, need)?;
         let mut halves = [Vec::new(), Vec::new()];
         self.gather(leaf);
         for &(mark, location) in &self.scratch {
@@ -459,7 +402,10 @@ impl<M: Blocks> Index<M> {
         }
         self.free.extend(self.leaves[leaf].owned());
         self.leaves[leaf].depth = depth + 1;
-        self.point_at(other, hash, depth);
+        self.leaves[leaf].prefix = prefix << 1;
+        self.leaves_at[usize::from(depth)] -= 1;
+        self.leaves_at[usize::from(depth) + 1] += 2;
+        self.point_at(other);
         for (which, slots) in [leaf, other].into_iter().zip(halves) {
             self.refill(which, &slots);
         }
@@ -479,15 +425,12 @@ impl<M: Blocks> Index<M> {
         }
     }
 
-    /// Lets the upper half of the prefixes that share the first `depth` bits with `hash` point at
-    /// `other`.
-    fn point_at(&mut self, other: usize, hash: u64, depth: u8) {
-        let prefix = self.order(hash).checked_shr(64 - self.depth).unwrap_or(0) as usize;
-        let span = 1_usize << (self.depth - u32::from(depth));
-        let first = prefix & !(span - 1);
-        for prefix in &mut self.directory[first + span / 2..first + span] {
-            *prefix = other as u32;
-        }
+    /// Lets the directory's entries of a leaf's prefix point at it.
+    fn point_at(&mut self, leaf: usize) {
+        let Leaf { depth, prefix, .. } = self.leaves[leaf];
+        let longer = self.depth - u32::from(depth);
+        let first = (prefix as usize) << longer;
+        self.directory[first..first + (1 << longer)].fill(leaf as u32);
     }
 
     fn double_directory(&mut self, pool: &Pool<M>, need: Need) -> Result<(), CannotGrow> {
@@ -562,7 +505,7 @@ impl<M: Blocks> Index<M> {
             let chunk = self.leaves[leaf].chunk(which);
             let bytes = self.chunk_mut(chunk);
             bytes.fill(0);
-            bytes[OWNER_AT..OWNER_AT + 3].copy_from_slice(&(leaf as u32).to_le_bytes()[..3]);
+            set_owner(bytes, leaf);
         }
     }
 
@@ -583,147 +526,12 @@ impl<M: Blocks> Index<M> {
     }
 }
 
-fn slot(leaf: usize, bucket: usize, position: usize) -> Slot {
-    Slot { leaf: leaf as u32, bucket: bucket as u16, position: position as u8 }
+/// How many leaves the table of them grows by: an eighth, so that moves stay rare and the empty
+/// part small.
+fn leaves_more(leaves: usize) -> usize {
+    (leaves / 8).max(LEAVES_STEP)
 }
 
-#[cfg(test)]
-#[cfg(not(loom))]
-mod tests {
-    use super::bucket::BUCKET_BYTES;
-    use super::{COUNTER_MAX, Index, Need, PASSED_AT};
-    use crate::blocks::Boxed;
-    use crate::geometry::Geometry;
-    use crate::location::Location;
-    use crate::pool::Pool;
-    use std::collections::HashMap;
-
-    fn pool(bytes: u64) -> Pool<Boxed> {
-        Pool::new(Boxed, bytes, &Geometry::of(0, 1024))
-    }
-
-    /// Spreads numbers over hashes as a keyed hash would.
-    fn hash(number: u32) -> u64 {
-        let mixed = (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (mixed >> 32)
-    }
-
-    fn location(number: u32) -> Location {
-        Location::from_raw(number + 1).unwrap()
-    }
-
-    fn hash_of(location: Location) -> u64 {
-        hash(location.raw() - 1)
-    }
-
-    #[test]
-    fn grows_shrinks_and_forgets_nothing() {
-        let pool = pool(1 << 24);
-        let mut index = Index::<Boxed>::new(0, 3, 4096);
-        let count = 30_000;
-        for number in 0..count {
-            index.make_room(hash(number), &pool, Need::Write, hash_of).unwrap();
-            index.insert(hash(number), location(number), 0);
-        }
-        assert_eq!(index.items(), count as usize);
-        assert!(index.leaves() > 50, "{}", index.leaves());
-        let slots = index.slots() as f64;
-        assert!(f64::from(count) / slots > 0.75, "{slots} slots");
-        for number in 0..count {
-            let (slot, _) = index.find(hash(number), |at| at == location(number)).unwrap();
-            index.set_counter(slot, (number % 4) as u8);
-        }
-        let mut seen = HashMap::new();
-        let mut from = Some(0);
-        while let Some(at) = from {
-            from = index.walk(at, |location| *seen.entry(location.raw()).or_insert(0) += 1);
-        }
-        assert_eq!(seen.len(), count as usize);
-        assert!(seen.values().all(|&times| times == 1));
-        for number in (0..count).filter(|number| number % 100 != 0) {
-            let (slot, _) = index.find(hash(number), |at| at == location(number)).unwrap();
-            assert_eq!(index.counter(slot), (number % 4) as u8);
-            index.remove(slot);
-            assert!(index.find(hash(number), |at| at == location(number)).is_none());
-        }
-        while index.give_slab_back(&pool) {}
-        assert!(index.slots() < 30_000, "{} slots left", index.slots());
-        for number in (0..count).step_by(100) {
-            let (slot, _) = index.find(hash(number), |at| at == location(number)).unwrap();
-            assert_eq!(index.counter(slot), 0);
-            index.set_location(slot, location(number + count));
-            assert!(index.find(hash(number), |at| at == location(number + count)).is_some());
-            assert_eq!(index.home(hash(number)).len(), BUCKET_BYTES);
-        }
-        assert_eq!(index.bytes(), pool.budget.used());
-        assert_eq!(index.bytes(), pool.held(0));
-    }
-
-    #[test]
-    fn one_hash_many_times_overflows_into_other_buckets() {
-        let pool = pool(1 << 20);
-        let mut index = Index::<Boxed>::new(0, 0, 4096);
-        for number in 0..100 {
-            index.make_room(7, &pool, Need::Write, |_| 7).unwrap();
-            index.insert(7, location(number), COUNTER_MAX);
-        }
-        for number in 0..100 {
-            let (slot, _) = index.find(7, |at| at == location(number)).unwrap();
-            index.remove(slot);
-        }
-        assert_eq!(index.items(), 0);
-        assert!(index.home(7).iter().take(61).all(|&byte| byte == 0), "nothing passed on is left");
-    }
-
-    #[test]
-    fn what_was_passed_on_is_known_exactly_after_any_removal() {
-        let pool = pool(1 << 22);
-        let mut index = Index::<Boxed>::new(0, 0, 4096);
-        let mut held = Vec::new();
-        let mut passed = 0;
-        for step in 0..6_000_u32 {
-            // Up to two thousand items, then as many removals as insertions, then removals alone.
-            let inserts = if step < 2_000 { true } else { step < 4_000 && step % 2 == 0 };
-            if inserts {
-                index.make_room(hash(step), &pool, Need::Write, hash_of).unwrap();
-                index.insert(hash(step), location(step), 0);
-                held.push(step);
-            } else if !held.is_empty() {
-                let gone = held.swap_remove(hash(step) as usize % held.len());
-                let (slot, _) = index.find(hash(gone), |at| at == location(gone)).unwrap();
-                index.remove(slot);
-            }
-            if step % 50 == 0 {
-                for leaf in 0..index.leaves() {
-                    for at in 0..index.leaves[leaf].buckets() {
-                        let kept = index.bucket(leaf, at)[PASSED_AT];
-                        let real = (0..8).filter(|bit| index.has_passed_on(leaf, at, 1 << bit));
-                        let real: u8 = real.map(|bit| 1 << bit).sum();
-                        assert_eq!(kept, real, "step {step}, bucket {at}");
-                        passed += kept.count_ones();
-                    }
-                }
-                for &number in &held {
-                    assert!(index.find(hash(number), |at| at == location(number)).is_some());
-                }
-            }
-        }
-        assert!(passed > 500, "buckets that passed on nothing prove nothing: {passed}");
-    }
-
-    #[test]
-    fn without_memory_it_refuses_and_stays_whole() {
-        let pool = pool(20_000);
-        let mut index = Index::<Boxed>::new(0, 0, 4096);
-        let mut stored = 0;
-        while index.make_room(hash(stored), &pool, Need::Write, hash_of).is_ok() {
-            index.insert(hash(stored), location(stored), 0);
-            stored += 1;
-        }
-        assert!(stored > 1000, "{stored}");
-        for number in 0..stored {
-            assert!(index.find(hash(number), |at| at == location(number)).is_some());
-        }
-        assert!(pool.budget.used() <= 20_000);
-    }
+fn slot(leaf: usize, bucket: usize, position: usize) -> Slot {
+    Slot { leaf: leaf as u32, bucket: bucket as u16, position: position as u8 }
 }

@@ -38,6 +38,8 @@ const ROUND_SECS: u32 = 5;
 impl<M: Blocks> Shard<M> {
     /// One short step.
     pub(crate) fn maintain(&mut self, now: Now) -> Maintained {
+        // First of all: under a lowered limit, whatever is not given back here is thrown out below.
+        let given_back = self.index.give_back(&self.pool);
         if self.pool.is_over() || (self.pool.is_low() && self.pool.is_above_share(self.number)) {
             let relief = self.relieve(now, STEP_RECORDS);
             if !relief.exhausted {
@@ -55,7 +57,7 @@ impl<M: Blocks> Shard<M> {
             }
         }
         let mut done = self.sweep_step(now);
-        done.more |= self.index.give_slab_back(&self.pool);
+        done.more |= given_back;
         done
     }
 
@@ -170,7 +172,8 @@ impl<M: Blocks> Shard<M> {
         visit: &mut dyn FnMut(&Walked<'_>),
     ) -> (usize, Option<u64>) {
         let mut shown = 0;
-        let next = self.index.walk(from, |location| {
+        let hash_of = |location| self.heap.hash_of(location);
+        let next = self.index.walk(from, hash_of, |location| {
             let Some(seen) = self.heap.see(location, self.newest) else { return };
             if self.death(&seen, now).is_some() {
                 return;

@@ -126,6 +126,29 @@ fn a_lower_limit_gives_memory_back() {
     assert_eq!(held.load(Ordering::Relaxed), 0, "nothing leaks");
 }
 
+/// Index and ghosts stayed as large as many items had once needed: all items were thrown out for
+/// that, and below a thirtieth of the old limit nothing could ever be stored again.
+#[test]
+fn a_limit_near_what_the_index_held_is_kept_and_served() {
+    let store = Store::new(config(16 << 20), Boxed).unwrap();
+    for number in 0..450_000 {
+        write(&store, &format!("key-{number:08}"), &set(), b"12345678");
+    }
+    let before = store.stats();
+    assert!(before.index_bytes > 2 << 20, "{before:?}");
+    assert!(store.set_memory_limit(1 << 20));
+    rest(&store, NOW);
+    let after = store.stats();
+    assert!(after.memory_used <= 1 << 20, "{after:?}");
+    assert!(after.index_bytes < before.index_bytes / 10, "{after:?}");
+    // Not everything had to go for it, though segments are cut for sixteen times as much.
+    let worth = before.items / 16;
+    assert!(after.items > worth / 3, "{} items are left, {worth} would fit", after.items);
+    fill(&store, 30_000, b"12345678");
+    assert!(store.stats().items > worth / 4, "{} of {worth}", store.stats().items);
+    store.audit();
+}
+
 #[test]
 fn a_delete_storm_gives_memory_back() {
     let store = tiny(config(8 << 20), 1, 16 << 10);
