@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::Page;
 use super::html::escape;
+use super::{Page, class};
 use crate::findings::{Door, Installation, Verdict};
 use crate::texts::width;
 
@@ -119,14 +119,6 @@ fn cut(text: &str, columns: usize) -> String {
     out + ".."
 }
 
-fn kind(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Open => "open",
-        Verdict::OpenIfMapped | Verdict::Unknown => "unknown",
-        Verdict::Filtered | Verdict::Local => "local",
-    }
-}
-
 fn reflects(door: &Door) -> bool {
     door.transport == "udp" && matches!(door.verdict, Verdict::Open | Verdict::OpenIfMapped)
 }
@@ -174,7 +166,7 @@ fn wide(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     node_in(&mut canvas, 4, "inside", (top, span), [&name, &pid]);
     let worst = doors.iter().map(|door| door.verdict).max().unwrap_or(Verdict::Local);
     let middle = top + span / 2;
-    canvas.arrow(kind(worst), SVG, (856, middle), (884, middle));
+    canvas.arrow(class(worst), SVG, (856, middle), (884, middle));
     let data = page.data(cache);
     let (items, bytes) = data.split_once(", ").unwrap_or((&data, ""));
     node_in(&mut canvas, 5, "inside", (top, span), [items, bytes]);
@@ -214,7 +206,7 @@ fn node_in(
 
 fn wide_row(page: &Page<'_>, canvas: &mut Canvas, door: &Door, y: usize) {
     const SVG: &str = "wide";
-    let kind = kind(door.verdict);
+    let kind = class(door.verdict);
     let middle = y + BOX / 2;
     let from_outside = door.verdict > Verdict::Local;
     if from_outside {
@@ -265,7 +257,7 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     let (first, foot) = (y, y + doors.len() * STEP + BOX / 2);
     // The worst door comes first and is drawn last: its way lies over those of the others.
     for (row, door) in doors.iter().enumerate().rev() {
-        let (kind, y) = (kind(door.verdict), first + row * STEP);
+        let (kind, y) = (class(door.verdict), first + row * STEP);
         if door.verdict > Verdict::Local {
             canvas.arrow(kind, SVG, (18, y + 30), (48, y + 30));
             let _ = writeln!(
@@ -294,8 +286,8 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     let (name, pid) = process_words(page, cache);
     canvas.node("inside", (70, y), (200, BOX), [&name, &pid]);
     let worst = doors.iter().map(|door| door.verdict).max().unwrap_or(Verdict::Local);
-    canvas.arrow(kind(worst), SVG, (322, y + BOX / 2), (272, y + BOX / 2));
-    canvas.arrow(kind(worst), SVG, (170, y + BOX), (170, y + STEP - 8));
+    canvas.arrow(class(worst), SVG, (322, y + BOX / 2), (272, y + BOX / 2));
+    canvas.arrow(class(worst), SVG, (170, y + BOX), (170, y + STEP - 8));
     y += STEP - 6;
     let data = page.data(cache);
     canvas.node("inside", (70, y), (200, BOX), [&data, ""]);

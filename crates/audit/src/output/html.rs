@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Page, drawing, references};
-use crate::findings::{Finding, Installation, Verdict};
+use super::{Page, class, drawing, references};
+use crate::findings::{Finding, Installation};
 
 const STYLE: &str = include_str!("../../data/report.css");
 
@@ -62,14 +62,6 @@ fn write_head(out: &mut String, page: &Page<'_>) {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(key), escape(&value));
     }
     out.push_str("</dl>\n");
-}
-
-fn class(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Open => "open",
-        Verdict::OpenIfMapped | Verdict::Unknown => "unknown",
-        Verdict::Filtered | Verdict::Local => "local",
-    }
 }
 
 fn write_cache(out: &mut String, page: &Page<'_>, cache: &Installation) {

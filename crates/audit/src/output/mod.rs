@@ -78,6 +78,15 @@ pub fn render(format: Format, page: &Page<'_>) -> String {
     }
 }
 
+/// What the style of pages and pictures calls a verdict.
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Open => "open",
+        Verdict::OpenIfMapped | Verdict::Unknown => "unknown",
+        Verdict::Filtered | Verdict::Local => "local",
+    }
+}
+
 impl Page<'_> {
     fn get(&self, key: &'static str) -> &str {
         self.texts.get(key)

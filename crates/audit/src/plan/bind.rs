@@ -2,7 +2,7 @@
 
 use super::listening::Loopback;
 use super::target::Open;
-use super::{Left, Method, Note, Plan, drop_in, options_file, variables_file};
+use super::{Method, Note, Plan, drop_in, options_file, variables_file};
 use crate::collect::sha256;
 use crate::facts::{ConfigFile, Facts, FileRole, Seen, StartConfig, StartKind, Why};
 use crate::formats::unit::{self, Unit};
@@ -20,11 +20,7 @@ pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
                 cost(open, &mut plan);
                 restarts.push(open);
             }
-            Err(why) => plan.left.push(Left {
-                title: open.target.title.clone(),
-                why,
-                commands: open.by_hand(),
-            }),
+            Err(why) => plan.leave(open, why),
         }
     }
     // What says so already is left alone; a restart may still be needed to make it count.
@@ -49,10 +45,7 @@ fn cost(open: &Open<'_>, plan: &mut Plan) {
     if open.process.is_some() {
         plan.note(Note::new("close.risk-restart").with("what", &open.target.title));
     }
-    if !open.peers.is_empty() {
-        let peers = crate::rules::list(&open.peers);
-        plan.note(Note::new("close.risk-peers").with("peers", &peers));
-    }
+    plan.note_peers(open);
 }
 
 fn restart(open: &Open<'_>, live: bool, plan: &mut Plan) {

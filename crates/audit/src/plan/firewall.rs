@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::target::{Open, Opening};
-use super::{Left, Method, Note, Plan};
+use super::{Method, Note, Plan};
 use crate::facts::{Facts, Protocol, Seen, Why};
 use crate::rules::Case;
 
@@ -31,16 +31,9 @@ pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
             Ok(()) => {
                 ports.extend(open.target.ports.iter().copied());
                 plan.targets.push(open.target.clone());
-                if !open.peers.is_empty() {
-                    let peers = crate::rules::list(&open.peers);
-                    plan.note(Note::new("close.risk-peers").with("peers", &peers));
-                }
+                plan.note_peers(open);
             }
-            Err(why) => plan.left.push(Left {
-                title: open.target.title.clone(),
-                why,
-                commands: open.by_hand(),
-            }),
+            Err(why) => plan.leave(open, why),
         }
     }
     if plan.targets.is_empty() {

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use diff::unified;
 pub use target::{Opening, Target};
 
+use self::target::Open;
 use crate::facts::Facts;
 use crate::rules::Case;
 use crate::texts::{Lang, Texts};
@@ -275,6 +276,20 @@ impl Plan {
         if !self.risks.contains(&note) {
             self.risks.push(note);
         }
+    }
+
+    /// Who talks to it now will be cut off.
+    fn note_peers(&mut self, open: &Open<'_>) {
+        if !open.peers.is_empty() {
+            let peers = crate::rules::list(&open.peers);
+            self.note(Note::new("close.risk-peers").with("peers", &peers));
+        }
+    }
+
+    /// This method does not shut it, for this reason.
+    fn leave(&mut self, open: &Open<'_>, why: Note) {
+        let (title, commands) = (open.target.title.clone(), open.by_hand());
+        self.left.push(Left { title, why, commands });
     }
 }
 

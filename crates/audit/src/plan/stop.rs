@@ -1,7 +1,7 @@
 //! Method 2: it is stopped, and nothing starts it again.
 
 use super::target::Open;
-use super::{Left, Method, Note, Plan};
+use super::{Method, Note, Plan};
 use crate::facts::{AtBoot, Facts, FileRole, Seen, StartConfig, StartKind};
 use crate::rules::Case;
 
@@ -11,17 +11,10 @@ pub(super) fn plan(case: &Case<'_>, openings: &[Open<'_>]) -> Plan {
         match stop(case.facts, open, &mut plan) {
             Ok(()) => {
                 plan.note(Note::new("close.risk-stop").with("what", &open.target.title));
-                if !open.peers.is_empty() {
-                    let peers = crate::rules::list(&open.peers);
-                    plan.note(Note::new("close.risk-peers").with("peers", &peers));
-                }
+                plan.note_peers(open);
                 plan.targets.push(open.target.clone());
             }
-            Err(why) => plan.left.push(Left {
-                title: open.target.title.clone(),
-                why,
-                commands: open.by_hand(),
-            }),
+            Err(why) => plan.leave(open, why),
         }
     }
     plan.untouched = ["close.keeps-settings", "close.keeps-filter", "close.keeps-packages"]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io::BufReader,
+    io::{self, BufReader},
 };
 
 use flate2::read::MultiGzDecoder;
@@ -297,10 +297,15 @@ fn read_log(
     });
     state.span = reading.span;
     states.push(state);
-    if let Err(error) = &result {
+    is_told(view, path, &result, reading)
+}
+
+/// Whether a log told something, if only its beginning; what could not be read of it is a gap.
+fn is_told<T>(view: &View, path: &str, result: &io::Result<T>, reading: &Reading) -> bool {
+    if let Err(error) = result {
         view.root.gap(path, &crate::collect::root::unseen(path, error));
     }
-    result.is_ok() || states.last().is_some_and(|state| state.span.is_some())
+    result.is_ok() || reading.span.is_some()
 }
 
 /// The journal, of the running host or of a disk: its files are read without its program.
@@ -342,10 +347,7 @@ fn read_journal(
     });
     state.span = reading.span;
     states.push(state);
-    if let Err(error) = &result {
-        view.root.gap(path, &crate::collect::root::unseen(path, error));
-    }
-    result.is_ok() || reading.span.is_some()
+    is_told(view, path, &result, reading)
 }
 
 /// Listens to a journal.
