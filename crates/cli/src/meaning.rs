@@ -301,27 +301,14 @@ mod tests {
     use kannuki_server::guard::Exposure;
 
     use super::*;
-    use crate::{load, situation::CalledAs};
-
-    fn situation() -> Situation {
-        Situation {
-            called_as: CalledAs::Kannuki,
-            root: false,
-            unprivileged: None,
-            sockets_inherited: false,
-            port_file: None,
-            sasl_pwdb: None,
-            sasl_conf: false,
-            directory: PathBuf::from("/start"),
-        }
-    }
+    use crate::load;
 
     fn meant(text: &str) -> Config {
         let words: Vec<Word> =
             Word::arguments(text.split_whitespace().map(Into::into), 1).collect();
-        let loaded = load::load(&words, &situation()).unwrap();
+        let loaded = load::load(&words, &Situation::plain()).unwrap();
         assert_eq!(loaded.errors().collect::<Vec<_>>(), Vec::<&OptionError>::new());
-        config(&loaded, &situation()).unwrap()
+        config(&loaded, &Situation::plain()).unwrap()
     }
 
     fn doors(config: &Config) -> Vec<String> {
@@ -347,7 +334,7 @@ mod tests {
         assert_eq!(exposed("-l *"), Exposure::Private);
         assert_eq!(exposed("-l * --exposure public --allow 8.8.8.8"), Exposure::Public);
         assert_eq!(exposed("--exposure private"), Exposure::Private);
-        let inherited = Situation { sockets_inherited: true, ..situation() };
+        let inherited = Situation { sockets_inherited: true, ..Situation::plain() };
         assert_eq!(access::exposure(&Settings::default(), &inherited), Exposure::Private);
     }
 
@@ -426,11 +413,11 @@ mod tests {
         assert_eq!(config.udp_trusted.iter().count(), 3);
         let words: Vec<Word> =
             Word::arguments(["--udp-trusted", "10.0.0.0/33"].map(Into::into), 1).collect();
-        let loaded = load::load(&words, &situation()).unwrap();
+        let loaded = load::load(&words, &Situation::plain()).unwrap();
         assert_eq!(config_errors(&loaded), 1);
     }
 
     fn config_errors(loaded: &Loaded) -> usize {
-        config(loaded, &situation()).map_or_else(|errors| errors.len(), |_| 0)
+        config(loaded, &Situation::plain()).map_or_else(|errors| errors.len(), |_| 0)
     }
 }

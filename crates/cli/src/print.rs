@@ -10,7 +10,10 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
-use kannuki_audit::memcached_options::{OptionError, OptionWarning, Source};
+use kannuki_audit::{
+    facts::printable,
+    memcached_options::{OptionError, OptionWarning, Source},
+};
 
 use crate::load::ReadFile;
 
@@ -31,6 +34,17 @@ pub(crate) fn warnings(warnings: &[OptionWarning], files: &[ReadFile]) {
     }
 }
 
+/// Says why a command could not do what was asked; answers its exit code.
+pub(crate) fn failed(message: &str) -> u8 {
+    error(message);
+    crate::exit::INCOMPLETE
+}
+
+/// One error that has no place in a file.
+pub(crate) fn error(message: &str) {
+    stderr(&format!("error: {}\n", printable(message)));
+}
+
 /// Writes to stderr; there is nobody to tell if that fails.
 pub(crate) fn stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
@@ -49,19 +63,19 @@ pub(crate) fn stdout(text: &str) -> u8 {
 }
 
 fn shape(grade: &str, message: &str, origin: &Source, files: &[ReadFile]) -> String {
-    let mut out = format!("{grade}: {}\n", printable(message));
+    let mut out = format!("{grade}: {}\n", masked(message));
     match origin {
         Source::Default | Source::Situation(_) => {}
         Source::File { path, line, column } => {
-            let _ = writeln!(out, " --> {}", printable(&origin.to_string()));
+            let _ = writeln!(out, " --> {}", masked(&origin.to_string()));
             let text = files.iter().find(|file| file.path == *path).map(|file| file.text.as_str());
             let text = text.and_then(|text| text.lines().nth(line.saturating_sub(1)));
             if let Some(text) = text.filter(|text| text.len() <= SHOWN_COLUMNS_MAX) {
-                excerpt(&mut out, &printable(text), *line, *column);
+                excerpt(&mut out, &masked(text), *line, *column);
             }
         }
         Source::Argument(_) | Source::Implied { .. } => {
-            let _ = writeln!(out, " --> {}", printable(&origin.to_string()));
+            let _ = writeln!(out, " --> {}", masked(&origin.to_string()));
         }
     }
     out
@@ -76,8 +90,8 @@ fn excerpt(out: &mut String, text: &str, line: usize, column: usize) {
     }
 }
 
-/// Without bytes that steer a terminal.
-fn printable(text: &str) -> String {
+/// Without bytes that steer a terminal; one column each, so that the caret below stays in place.
+fn masked(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -50,6 +50,21 @@ impl Situation {
             directory: env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         }
     }
+
+    /// Started by hand in `/start`, with nothing in the environment: for tests.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self {
+            called_as: CalledAs::Kannuki,
+            root: false,
+            unprivileged: None,
+            sockets_inherited: false,
+            sasl_pwdb: None,
+            sasl_conf: false,
+            port_file: None,
+            directory: PathBuf::from("/start"),
+        }
+    }
 }
 
 /// Sockets were handed to this very process. Variables that a parent forgot to remove name another.

@@ -6,20 +6,7 @@ use kannuki_audit::memcached_options::Word;
 use kannuki_server::guard::{Action, Guard, ListenerId, Owner, Peer, Reason};
 
 use super::*;
-use crate::{load, meaning, situation::CalledAs};
-
-fn situation() -> Situation {
-    Situation {
-        called_as: CalledAs::Kannuki,
-        root: false,
-        unprivileged: None,
-        sockets_inherited: false,
-        port_file: None,
-        sasl_pwdb: None,
-        sasl_conf: false,
-        directory: PathBuf::from("/"),
-    }
-}
+use crate::{load, meaning};
 
 /// The policy of a file and a command line, or the first error with its place.
 fn meant(file: &str, words: &str) -> Result<Policy, String> {
@@ -30,11 +17,11 @@ fn meant(file: &str, words: &str) -> Result<Policy, String> {
         .into_iter()
         .chain(words.split_whitespace().map(Into::into));
     let words: Vec<Word> = Word::arguments(words, 1).collect();
-    let loaded = load::load(&words, &situation()).unwrap();
+    let loaded = load::load(&words, &Situation::plain()).unwrap();
     let errors: Vec<_> = loaded.errors().cloned().collect();
     let errors = if errors.is_empty() {
         let elements = meaning::elements(&loaded.settings);
-        match policy(&loaded.settings, &loaded.tables, &situation(), &elements) {
+        match policy(&loaded.settings, &loaded.tables, &Situation::plain(), &elements) {
             Ok(policy) => return Ok(policy),
             Err(errors) => errors,
         }
@@ -192,12 +179,12 @@ fn the_example_of_the_page_can_be_read_and_means_what_it_says() {
 fn terms_stay_with_the_listeners_of_the_start() {
     let file = "[[listener]]\naddress = \"b\"\nexposure = \"loopback\"\n";
     let words: Vec<Word> = Word::arguments(["-l", "b"].map(Into::into), 1).collect();
-    let mut loaded = load::load(&words, &situation()).unwrap();
+    let mut loaded = load::load(&words, &Situation::plain()).unwrap();
     let grammar = crate::own_options::grammar();
     let path = std::sync::Arc::new(PathBuf::from("k.toml"));
     loaded.tables = crate::toml_file::read(file, &path, &grammar).1;
     let start = [ListenElement::host("a"), ListenElement::host("b")];
-    let policy = policy(&loaded.settings, &loaded.tables, &situation(), &start).unwrap();
+    let policy = policy(&loaded.settings, &loaded.tables, &Situation::plain(), &start).unwrap();
     let own: Vec<_> = policy.listeners.iter().map(|terms| terms.exposure).collect();
     assert_eq!(own, [None, Some(Exposure::Loopback)]);
 }

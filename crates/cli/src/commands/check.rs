@@ -132,10 +132,7 @@ pub(crate) fn run(args: &ArgMatches) -> u8 {
             notify::tell(args, &facts, rows.as_ref())
         }
         Ok((rows, facts)) => telling::tell(args, &facts, rows.as_ref()),
-        Err(message) => {
-            print::stderr(&format!("error: {}\n", printable(&message)));
-            exit::INCOMPLETE
-        }
+        Err(message) => print::failed(&message),
     }
 }
 

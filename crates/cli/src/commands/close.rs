@@ -123,7 +123,7 @@ pub(crate) fn run(args: &ArgMatches) -> u8 {
         call.preview()
     };
     done.unwrap_or_else(|Refused(message, code)| {
-        print::stderr(&format!("error: {}\n", printable(&message)));
+        print::error(&message);
         code
     })
 }

@@ -25,7 +25,6 @@ use kannuki_audit::{
 
 use super::{check, telling};
 use crate::{
-    exit,
     https::{Https, HttpsError},
     print, state,
 };
@@ -111,10 +110,7 @@ pub(crate) fn run(args: &ArgMatches) -> u8 {
         Some(("update", args)) => update(args),
         _ => show(args),
     };
-    done.unwrap_or_else(|message| {
-        print::stderr(&format!("error: {}\n", printable(&message)));
-        exit::INCOMPLETE
-    })
+    done.unwrap_or_else(|message| print::failed(&message))
 }
 
 fn show(args: &ArgMatches) -> Result<u8, String> {

@@ -91,13 +91,7 @@ fn telling() -> [Arg; 7] {
 
 /// Reads the evidence and writes the letter.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
-    match written(args) {
-        Ok(code) => code,
-        Err(message) => {
-            print::stderr(&format!("error: {}\n", printable(&message)));
-            exit::INCOMPLETE
-        }
-    }
+    written(args).unwrap_or_else(|message| print::failed(&message))
 }
 
 fn written(args: &ArgMatches) -> Result<u8, String> {

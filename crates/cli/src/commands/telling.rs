@@ -43,11 +43,7 @@ pub(super) fn telling() -> [Arg; 6] {
             .value_parser(PossibleValuesParser::new(formats))
             .default_value("text")
             .help("How to tell what was found"),
-        Arg::new("output")
-            .long("output")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Write the report to FILE, readable by its owner only"),
+        output(),
         language(),
         Arg::new("fail-on")
             .long("fail-on")
@@ -68,6 +64,14 @@ pub(super) fn telling() -> [Arg; 6] {
     ]
 }
 
+pub(super) fn output() -> Arg {
+    Arg::new("output")
+        .long("output")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Write the report to FILE, readable by its owner only")
+}
+
 pub(super) fn language() -> Arg {
     Arg::new("lang")
         .long("lang")
@@ -86,13 +90,7 @@ pub(super) fn news_file() -> Arg {
 
 /// Judges the facts and tells.
 pub(super) fn tell(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> u8 {
-    match told(args, facts, rows) {
-        Ok(code) => code,
-        Err(message) => {
-            print::stderr(&format!("error: {}\n", printable(&message)));
-            exit::INCOMPLETE
-        }
-    }
+    told(args, facts, rows).unwrap_or_else(|message| print::failed(&message))
 }
 
 fn told(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> Result<u8, String> {

@@ -80,11 +80,7 @@ fn telling() -> [Arg; 4] {
             .value_parser(PossibleValuesParser::new(["text", "json", "md"]))
             .default_value("text")
             .help("How to tell what was found"),
-        Arg::new("output")
-            .long("output")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Write the report to FILE, readable by its owner only"),
+        telling::output(),
         telling::language(),
         telling::news_file(),
     ]
@@ -92,13 +88,7 @@ fn telling() -> [Arg; 4] {
 
 /// Looks, judges, tells.
 pub(crate) fn run(args: &ArgMatches) -> u8 {
-    match told(args) {
-        Ok(code) => code,
-        Err(message) => {
-            print::stderr(&format!("error: {}\n", printable(&message)));
-            exit::INCOMPLETE
-        }
-    }
+    told(args).unwrap_or_else(|message| print::failed(&message))
 }
 
 fn told(args: &ArgMatches) -> Result<u8, String> {

@@ -55,13 +55,7 @@ impl Default for Settings {
 
 /// Judges and tells what changed.
 pub(super) fn tell(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> u8 {
-    match told(args, facts, rows) {
-        Ok(code) => code,
-        Err(message) => {
-            print::stderr(&format!("error: {}\n", printable(&message)));
-            exit::INCOMPLETE
-        }
-    }
+    told(args, facts, rows).unwrap_or_else(|message| print::failed(&message))
 }
 
 fn told(args: &ArgMatches, facts: &Facts, rows: Option<&Reported>) -> Result<u8, String> {
