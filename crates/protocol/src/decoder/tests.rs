@@ -22,7 +22,10 @@ mod usual;
 
 /// All events of a stream that arrives at once.
 fn events(dialect: Dialect, stream: &[u8]) -> (Vec<Event<'_>>, Decoder) {
-    let mut decoder = Decoder::new(dialect);
+    events_of(Decoder::new(dialect), stream)
+}
+
+fn events_of(mut decoder: Decoder, stream: &[u8]) -> (Vec<Event<'_>>, Decoder) {
     let mut events = Vec::new();
     let mut rest = stream;
     loop {

@@ -6,16 +6,7 @@ use crate::command::Login;
 fn before(stream: &[u8]) -> (Vec<Event<'_>>, Decoder) {
     let mut decoder = Decoder::new(Dialect::Text);
     decoder.demand_login(true);
-    let mut events = Vec::new();
-    let mut rest = stream;
-    loop {
-        let decoded = decoder.decode(rest);
-        rest = &rest[decoded.used..];
-        if decoded.event == Event::Incomplete {
-            return (events, decoder);
-        }
-        events.push(decoded.event);
-    }
+    events_of(decoder, stream)
 }
 
 fn login(data_len: u32) -> Event<'static> {
