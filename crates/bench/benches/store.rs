@@ -15,8 +15,8 @@ use kannuki_bench::random::{Random, mix};
 use kannuki_bench::zipf::Zipf;
 use kannuki_store::Store;
 use kannuki_store::blocks::Boxed;
-use kannuki_store::face::{Fetch, Removal, StoreConfig, Value, Write, WriteMode};
-use kannuki_store::time::{Expiry, Now};
+use kannuki_store::face::{Fetch, Removal, StoreConfig, Value, Write};
+use kannuki_store::time::Now;
 
 const NOW: Now = Now(1000);
 const THREADS: [usize; 3] = [1, 2, 4];
@@ -70,18 +70,8 @@ fn key(number: u64) -> [u8; 20] {
 }
 
 fn set(store: &Store, number: u64) {
-    let how = Write {
-        mode: WriteMode::Set,
-        flags: 0,
-        expiry: Expiry::NEVER,
-        compare: None,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    };
     let key = key(number);
-    divan::black_box(store.write(store.hashed(&key).cas_hidden(), NOW, &how, &VALUE));
+    divan::black_box(store.write(store.hashed(&key).cas_hidden(), NOW, &Write::PLAIN, &VALUE));
 }
 
 fn get(store: &Store, number: u64) -> bool {

@@ -21,7 +21,7 @@ use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 use kannuki_store::Store;
 use kannuki_store::blocks::{Blocks, Purpose};
-use kannuki_store::face::{Fetch, Removal, StoreConfig, Write, WriteMode};
+use kannuki_store::face::{Fetch, Removal, StoreConfig, Write};
 use kannuki_store::time::{Expiry, Now};
 use kannuki_sys::arena::{Arena, Block};
 use kannuki_sys::memory::{self, Mapping};
@@ -184,16 +184,7 @@ fn built(how: &Locks, tended: Arc<Tended>) -> Result<Store<Pages>> {
 }
 
 fn set(expiry: Expiry) -> Write {
-    Write {
-        mode: WriteMode::Set,
-        flags: 0,
-        expiry,
-        compare: None,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    }
+    Write { expiry, ..Write::PLAIN }
 }
 
 fn name(key: &mut Vec<u8>, number: u64) {

@@ -195,8 +195,8 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use kannuki_store::{
-        face::{StoreConfig, Write, WriteMode},
-        time::{Expiry, Now},
+        face::{StoreConfig, Write},
+        time::Now,
     };
 
     use super::*;
@@ -215,18 +215,8 @@ mod tests {
         let pages = Pages::new(settings.memory_bytes);
         let store = Store::new(settings, pages).unwrap();
         let now = Now(1);
-        let how = Write {
-            mode: WriteMode::Set,
-            flags: 0,
-            expiry: Expiry::NEVER,
-            compare: None,
-            accept_stale: false,
-            new_cas: None,
-            vivify: None,
-            binary_key: false,
-        };
         let value: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
-        store.write(store.hashed(b"k"), now, &how, &value);
+        store.write(store.hashed(b"k"), now, &Write::PLAIN, &value);
         let shown = store.peek(store.hashed(b"k"), now, |hit| match hit.value {
             Value::Chain(chain) => Some(chain.clone()),
             Value::Inline(_) => None,

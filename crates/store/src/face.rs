@@ -192,6 +192,21 @@ pub struct Write {
     pub binary_key: bool,
 }
 
+impl Write {
+    /// A `set` without a word more: in any case, no client flags, for ever. What commands say
+    /// beside it goes over this.
+    pub const PLAIN: Self = Self {
+        mode: WriteMode::Set,
+        flags: 0,
+        expiry: Expiry::NEVER,
+        compare: None,
+        accept_stale: false,
+        new_cas: None,
+        vivify: None,
+        binary_key: false,
+    };
+}
+
 /// How a written value meets what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {

@@ -8,11 +8,11 @@ use loom::thread;
 use crate::Store;
 use crate::blocks::Boxed;
 use crate::chain::{Builder, Chain, cost};
-use crate::face::{Fetch, StoreConfig, Write, WriteMode};
+use crate::face::{Fetch, StoreConfig, Write};
 use crate::geometry::Geometry;
 use crate::pool::{Need, Pool};
 use crate::sync::Arc;
-use crate::time::{Expiry, Now};
+use crate::time::Now;
 
 const SEGMENT: usize = 1024;
 
@@ -172,16 +172,6 @@ fn writers_in_two_shards_share_the_budget() {
 }
 
 fn write_and_read(store: &Store, key: &[u8]) {
-    let how = Write {
-        mode: WriteMode::Set,
-        flags: 0,
-        expiry: Expiry::NEVER,
-        compare: None,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    };
-    store.write(store.hashed(key), Now(10), &how, key);
+    store.write(store.hashed(key), Now(10), &Write::PLAIN, key);
     assert!(store.fetch(store.hashed(key), Now(10), &Fetch::default(), |_| ()).is_ok());
 }

@@ -8,8 +8,8 @@
 use anyhow::{Result, ensure};
 use kannuki_store::Store;
 use kannuki_store::blocks::Boxed;
-use kannuki_store::face::{Fetch, Hashed, StoreConfig, Value, Write, WriteMode, Written};
-use kannuki_store::time::{Expiry, Now};
+use kannuki_store::face::{Fetch, Hashed, StoreConfig, Value, Write, Written};
+use kannuki_store::time::Now;
 
 use super::Tally;
 use crate::item::{Item, is_value_of, push_key, push_value};
@@ -122,17 +122,7 @@ fn is_there(store: &Store, key: Hashed<'_>, item: Item) -> Result<bool> {
 }
 
 fn is_stored(store: &Store, key: Hashed<'_>, value: &[u8]) -> bool {
-    let how = Write {
-        mode: WriteMode::Set,
-        flags: 0,
-        expiry: Expiry::NEVER,
-        compare: None,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    };
-    matches!(store.write(key, NOW, &how, value).outcome, Written::Stored { .. })
+    matches!(store.write(key, NOW, &Write::PLAIN, value).outcome, Written::Stored { .. })
 }
 
 /// The same requests to a list of least recent use that holds `items_max` items.

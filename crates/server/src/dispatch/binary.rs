@@ -339,16 +339,7 @@ fn write_of(turn: &Turn<'_>, asked: &Binary<'_>) -> Option<Write> {
         WriteMode::Append | WriteMode::Prepend => Expiry::NEVER,
         _ => turn.instance.clock.expiry(exptime, turn.now),
     };
-    Some(Write {
-        mode,
-        flags,
-        expiry,
-        compare,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    })
+    Some(Write { mode, flags, expiry, compare, ..Write::PLAIN })
 }
 
 /// A cas of 0 is no condition.

@@ -247,10 +247,7 @@ fn write_of(turn: &Turn<'_>, set: &Set<'_>) -> Write {
         flags: set.flags,
         expiry: turn.instance.clock.expiry(set.exptime, turn.now),
         compare: set.compare,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
+        ..Write::PLAIN
     }
 }
 

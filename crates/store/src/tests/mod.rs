@@ -13,9 +13,9 @@ mod threads;
 
 use crate::Store;
 use crate::blocks::{Blocks, Boxed};
-use crate::face::{Fetch, StoreConfig, Value, Write, WriteMode};
+use crate::face::{Fetch, StoreConfig, Value, Write};
 use crate::geometry::Geometry;
-use crate::time::{Expiry, Now};
+use crate::time::Now;
 
 impl<M: Blocks> Store<M> {
     /// Checks every invariant of every shard, and that every byte charged is known.
@@ -57,16 +57,7 @@ fn tiny(config: StoreConfig, shard_bits: u32, segment_bytes: usize) -> Store {
 }
 
 fn set() -> Write {
-    Write {
-        mode: WriteMode::Set,
-        flags: 0,
-        expiry: Expiry::NEVER,
-        compare: None,
-        accept_stale: false,
-        new_cas: None,
-        vivify: None,
-        binary_key: false,
-    }
+    Write::PLAIN
 }
 
 fn value<B: AsRef<[u8]>>(value: &Value<'_, crate::chain::Chain<B>>) -> Vec<u8> {
