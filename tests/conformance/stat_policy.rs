@@ -42,7 +42,6 @@ const LOOSE: &[&str] = &[
     "moves_within_lru",
     "direct_reclaims",
     "reclaimed",
-    "lrutail_reflocked",
     // Settings that name a place.
     "tcpport",
     "udpport",
