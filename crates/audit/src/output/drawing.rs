@@ -239,14 +239,16 @@ fn filter_words(page: &Page<'_>, door: &Door) -> String {
     }
 }
 
+/// What the drawing of [`narrow`] is called.
+const NARROW: &str = "narrow";
+
 /// One below the other, 340 units wide.
 fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
-    const SVG: &str = "narrow";
     const STEP: usize = 78;
     let back = reflected(page, doors);
     let rows = doors.len() + 3 + usize::from(back.is_some());
     let height = rows * STEP;
-    let mut canvas = Canvas::open(SVG, (340, height), page.get("label.drawing"));
+    let mut canvas = Canvas::open(NARROW, (340, height), page.get("label.drawing"));
     let mut y = 4;
     if doors.iter().any(|door| door.verdict > Verdict::Local) {
         canvas.node("outside", (100, y), (140, 34), [page.get("label.internet"), ""]);
@@ -257,37 +259,14 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
     let (first, foot) = (y, y + doors.len() * STEP + BOX / 2);
     // The worst door comes first and is drawn last: its way lies over those of the others.
     for (row, door) in doors.iter().enumerate().rev() {
-        let (kind, y) = (class(door.verdict), first + row * STEP);
-        if door.verdict > Verdict::Local {
-            canvas.arrow(kind, SVG, (18, y + 30), (48, y + 30));
-            let _ = writeln!(
-                canvas.out,
-                "<path class=\"way {kind}\" fill=\"none\" d=\"M100 {rail}H18V{}\"/>",
-                y + 30
-            );
-        }
-        let place = format!("{} {}", door.transport, door.bound);
-        let way = match door.verdict {
-            Verdict::Local => format!("LOCAL {}", door.interface),
-            verdict => format!("{} {} {}", verdict.name(), door.interface, door.address),
-        };
-        canvas.node(kind, (48, y), (244, 60), [&place, &way]);
-        if door.verdict == Verdict::Filtered {
-            canvas.bar(304, y + 30);
-        } else {
-            let _ = writeln!(
-                canvas.out,
-                "<path class=\"way {kind}\" fill=\"none\" d=\"M292 {}H322V{foot}\"/>",
-                y + 30
-            );
-        }
+        narrow_door(&mut canvas, door, first + row * STEP, (rail, foot));
     }
     y += doors.len() * STEP;
     let (name, pid) = process_words(page, cache);
     canvas.node("inside", (70, y), (200, BOX), [&name, &pid]);
     let worst = doors.iter().map(|door| door.verdict).max().unwrap_or(Verdict::Local);
-    canvas.arrow(class(worst), SVG, (322, y + BOX / 2), (272, y + BOX / 2));
-    canvas.arrow(class(worst), SVG, (170, y + BOX), (170, y + STEP - 8));
+    canvas.arrow(class(worst), NARROW, (322, y + BOX / 2), (272, y + BOX / 2));
+    canvas.arrow(class(worst), NARROW, (170, y + BOX), (170, y + STEP - 8));
     y += STEP - 6;
     let data = page.data(cache);
     canvas.node("inside", (70, y), (200, BOX), [&data, ""]);
@@ -297,4 +276,30 @@ fn narrow(page: &Page<'_>, cache: &Installation, doors: &[&Door]) -> String {
         canvas.node("victim", (48, y), (244, 50), lines);
     }
     canvas.close()
+}
+
+/// A door at height `y`, its way in from the `rail` and its way down to the `foot`.
+fn narrow_door(canvas: &mut Canvas, door: &Door, y: usize, (rail, foot): (usize, usize)) {
+    let (kind, middle) = (class(door.verdict), y + 30);
+    if door.verdict > Verdict::Local {
+        canvas.arrow(kind, NARROW, (18, middle), (48, middle));
+        let _ = writeln!(
+            canvas.out,
+            "<path class=\"way {kind}\" fill=\"none\" d=\"M100 {rail}H18V{middle}\"/>"
+        );
+    }
+    let place = format!("{} {}", door.transport, door.bound);
+    let way = match door.verdict {
+        Verdict::Local => format!("LOCAL {}", door.interface),
+        verdict => format!("{} {} {}", verdict.name(), door.interface, door.address),
+    };
+    canvas.node(kind, (48, y), (244, 60), [&place, &way]);
+    if door.verdict == Verdict::Filtered {
+        canvas.bar(304, middle);
+    } else {
+        let _ = writeln!(
+            canvas.out,
+            "<path class=\"way {kind}\" fill=\"none\" d=\"M292 {middle}H322V{foot}\"/>"
+        );
+    }
 }

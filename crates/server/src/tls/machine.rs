@@ -109,22 +109,7 @@ impl TlsMachine {
                 return Err(TlsFault::Plaintext);
             }
         }
-        if self.partial.is_empty() {
-            let used = self.process(received, plain, sealed)?;
-            self.partial.extend_from_slice(received.get(used..).unwrap_or_default());
-        } else {
-            let mut partial = std::mem::take(&mut self.partial);
-            partial.extend_from_slice(received);
-            let used = self.process(&mut partial, plain, sealed)?;
-            if used < partial.len() {
-                partial.drain(..used);
-                self.partial = partial;
-            }
-        }
-        if self.partial.len() > PARTIAL_BYTES_MAX {
-            self.failed = true;
-            return Err(self.fault_now());
-        }
+        self.take(received, plain, sealed)?;
         if self.established {
             // Most show no certificate, and no clock is read for them.
             if self.expires != u64::MAX && self.expires < clock::unix_now() {
@@ -142,6 +127,32 @@ impl TlsMachine {
             self.failed = true;
             plain.truncate(before);
         })
+    }
+
+    /// Runs the machine over what is unfinished and what came; keeps what is unfinished now.
+    fn take(
+        &mut self,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        sealed: &mut Vec<u8>,
+    ) -> Result<(), TlsFault> {
+        if self.partial.is_empty() {
+            let used = self.process(received, plain, sealed)?;
+            self.partial.extend_from_slice(received.get(used..).unwrap_or_default());
+        } else {
+            let mut partial = std::mem::take(&mut self.partial);
+            partial.extend_from_slice(received);
+            let used = self.process(&mut partial, plain, sealed)?;
+            if used < partial.len() {
+                partial.drain(..used);
+                self.partial = partial;
+            }
+        }
+        if self.partial.len() > PARTIAL_BYTES_MAX {
+            self.failed = true;
+            return Err(self.fault_now());
+        }
+        Ok(())
     }
 
     /// Runs the machine over `input`; returns how many bytes of it are done with.

@@ -4,7 +4,7 @@ use super::{View, command, started_by, words_at};
 use crate::{
     collect::root::{Kind, lossy},
     facts::{AtBoot, ConfigFile, FileRole, Seen, StartConfig, StartKind, Unseen, Why},
-    formats::container::{self, Binding, Composed},
+    formats::container::{self, Binding, Composed, Record},
 };
 
 /// Longest record of a container that is read, in bytes.
@@ -52,35 +52,38 @@ fn docker(view: &View, starts: &mut Vec<StartConfig>) {
             continue;
         };
         let program = record.argv.iter().any(|word| crate::formats::known::is_cache(word));
-        if !container::is_cache_image(&record.image) && !program {
-            continue;
+        if container::is_cache_image(&record.image) || program {
+            starts.push(recorded(view, path, record));
         }
-        let short: String = record.id.chars().take(12).collect();
-        let mut start = started_by(StartKind::Container, format!("docker:{short}"));
-        start.at_boot = Seen::Known(match record.restart.as_str() {
-            "always" => AtBoot::Enabled { by: "restart policy always".to_owned() },
-            "unless-stopped" if record.running => {
-                AtBoot::Enabled { by: "restart policy unless-stopped".to_owned() }
-            }
-            _ => AtBoot::Disabled,
-        });
-        start.opened_for_it = record.ports.iter().map(Binding::text).collect();
-        start.commands.push(command(words_at(inner(record.argv), &path, 1)));
-        // The record itself may hold secrets in its environment; only its place is evidence.
-        let detail = "a container's record may hold secrets and is not copied".to_owned();
-        let text = Seen::Unseen(Unseen { why: Why::NotAsked, detail });
-        let stat = view.root.stat(&path);
-        start.files.push(ConfigFile {
-            path,
-            role: FileRole::Start,
-            text,
-            sha256: None,
-            mode: stat.as_ref().map(|stat| stat.st_mode & 0o7777),
-            uid: stat.as_ref().map(|stat| stat.st_uid),
-            modified: stat.map(|stat| stat.st_mtime),
-        });
-        starts.push(start);
     }
+}
+
+fn recorded(view: &View, path: String, record: Record) -> StartConfig {
+    let short: String = record.id.chars().take(12).collect();
+    let mut start = started_by(StartKind::Container, format!("docker:{short}"));
+    start.at_boot = Seen::Known(match record.restart.as_str() {
+        "always" => AtBoot::Enabled { by: "restart policy always".to_owned() },
+        "unless-stopped" if record.running => {
+            AtBoot::Enabled { by: "restart policy unless-stopped".to_owned() }
+        }
+        _ => AtBoot::Disabled,
+    });
+    start.opened_for_it = record.ports.iter().map(Binding::text).collect();
+    start.commands.push(command(words_at(inner(record.argv), &path, 1)));
+    // The record itself may hold secrets in its environment; only its place is evidence.
+    let detail = "a container's record may hold secrets and is not copied".to_owned();
+    let text = Seen::Unseen(Unseen { why: Why::NotAsked, detail });
+    let stat = view.root.stat(&path);
+    start.files.push(ConfigFile {
+        path,
+        role: FileRole::Start,
+        text,
+        sha256: None,
+        mode: stat.as_ref().map(|stat| stat.st_mode & 0o7777),
+        uid: stat.as_ref().map(|stat| stat.st_uid),
+        modified: stat.map(|stat| stat.st_mtime),
+    });
+    start
 }
 
 /// Without the images' own entry script, which hands the rest on.
