@@ -49,6 +49,7 @@ const PIECE_BYTES_MIN: usize = 64 << 10;
 const PIECE_BYTES_MAX: usize = 256 << 10;
 /// The index of a shard grows by blocks between these: half of the last one is unused on average.
 const SLAB_BYTES_MIN: usize = 4 << 10;
+/// See [`SLAB_BYTES_MIN`]; longer ones save nothing in their table.
 const SLAB_BYTES_MAX: usize = 64 << 10;
 
 /// The least memory a store can be built with.

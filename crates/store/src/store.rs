@@ -56,9 +56,9 @@ const TRIES_MAX: usize = 200_000;
 /// Records that a write looks at when free segments are few, so that they do not run out: the
 /// reserve stays ahead even where all but one in 32 records are kept.
 const AHEAD_RECORDS: usize = 36;
-/// Reservations may take up this part of memory together, so that announced values alone, sent or
-/// not, cannot empty the store.
-const RESERVED_SHARE: u64 = 2;
+/// One part of memory in so many may be taken by values that are still arriving, so that announced
+/// values alone, sent or not, cannot empty the store.
+const RESERVED_SHARE_MAX: u64 = 2;
 /// Digits of the largest number that arithmetic writes.
 const DIGITS_MAX: u32 = 20;
 /// Seconds after which memory that no block needed goes back. Short beside the life of what is
@@ -483,7 +483,7 @@ impl<M: Blocks> Store<M> {
     fn reserve_bytes(&self, hash: u64, now: Now, bytes: usize) -> Option<Reservation<M>> {
         let piece_bytes = self.cut.piece_bytes;
         let charged = cost(bytes, piece_bytes, &self.pool);
-        let most = self.pool.budget.limit() / RESERVED_SHARE;
+        let most = self.pool.budget.limit() / RESERVED_SHARE_MAX;
         if self.pool.reserved().saturating_add(charged) > most {
             return None;
         }

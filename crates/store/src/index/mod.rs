@@ -138,6 +138,12 @@ impl<M: Blocks> Index<M> {
         self.leaves.len()
     }
 
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(crate) fn first_slab(&self) -> &[u8] {
+        self.slabs[0].as_ref()
+    }
+
     /// Asks for the leaf that a search for this hash reads before any bucket.
     pub(crate) fn prefetch_leaf(&self, hash: u64, blocks: &M) {
         if let Some(leaf) = self.leaf_of(hash).and_then(|leaf| self.leaves.get(leaf)) {

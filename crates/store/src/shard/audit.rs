@@ -14,6 +14,17 @@ impl<M: Blocks> Shard<M> {
         self.index.find(hash, |location| self.heap.holds(location, key)).is_some()
     }
 
+    /// What was written to a segment.
+    pub(crate) fn segment_bytes(&self, number: usize) -> Vec<u8> {
+        let fill = self.heap.segment(number).unwrap().fill;
+        self.heap.record(number, 0).unwrap()[..fill].to_vec()
+    }
+
+    /// The first block of the index.
+    pub(crate) fn index_bytes(&self) -> Vec<u8> {
+        self.index.first_slab().to_vec()
+    }
+
     /// Checks the invariants; returns bytes held.
     pub(crate) fn audit(&self) -> u64 {
         assert!(self.dead.is_empty(), "freed by whoever held the lock");

@@ -163,12 +163,13 @@ impl<M: Blocks> Shard<M> {
     /// beyond, only what is lent already is lent again.
     fn may_lend(&self, chain: &Chain<M::Block>) -> bool {
         let held = self.pool.pinned() + self.pool.budget.lent() + chain.charged();
-        chain.is_lent() || held <= self.pool.budget.limit() / LENT_SHARE
+        chain.is_lent() || held <= self.pool.budget.limit() / LENT_SHARE_MAX
     }
 }
 
-/// See [`Shard::may_lend`].
-const LENT_SHARE: u64 = 2;
+/// One part of memory in so many may be held by readers of large values that were thrown out
+/// meanwhile: those that read slowly cannot empty the store.
+const LENT_SHARE_MAX: u64 = 2;
 
 struct Shown {
     before: Facts,

@@ -1,6 +1,7 @@
 //! Tests of the store as a whole.
 
 mod bad_days;
+mod bytes;
 mod crossed;
 mod histories;
 mod history;
