@@ -124,6 +124,13 @@ fn run_compare(words: &Compare) -> Result<()> {
     let (a, b) = (Typed::parse(&words.a)?, Typed::parse(&words.b)?);
     let mut plans = words.preset.plans(words.threads);
     ensure!(words.requests != Some(0), "no requests to send");
+    ensure!(words.connections != Some(0), "no connections to make");
+    let is_tls = words.preset == Preset::Tls;
+    ensure!(is_tls || words.connections.is_none(), "--connections is for --preset tls alone");
+    ensure!(!is_tls || !words.keep, "--keep is not for --preset tls: each pair has its servers");
+    for typed in [&a, &b].into_iter().filter(|typed| typed.has_memory()) {
+        eprintln!("{typed}: its -m is replaced by the preset's, the same for both");
+    }
     for plan in &mut plans.loads {
         plan.requests = words.requests.unwrap_or(plan.requests);
     }
@@ -132,7 +139,7 @@ fn run_compare(words: &Compare) -> Result<()> {
         let shapes = plans.loads.iter_mut().map(|plan| &mut plan.shape);
         shapes.chain([&mut plans.fill]).for_each(|shape| shape.keys = shape.keys.min(keys));
     }
-    if words.preset == Preset::Tls {
+    if is_tls {
         let compared = compare_tls::run([&a, &b], &plans, words.pairs, words.connections)?;
         println!("{}; {} pairs, median (least-most)\n", process::machine()?, words.pairs);
         print!("{}", compare_tls::table([&a, &b], &compared));

@@ -36,6 +36,8 @@ const NAMES_HEIGHT: f64 = 14.0;
 const NAME_LETTERS_MAX: usize = 21;
 /// Panels side by side.
 const COLUMNS: usize = 3;
+/// What is drawn over what.
+const ACROSS_AND_UP: &str = "across: MiB resident; up: miss ratio";
 /// Distinct for eyes that see no red or no green.
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#666666"];
 
@@ -80,7 +82,7 @@ fn draw(out: &mut String, panel: &Panel) {
         text(out, (LEFT - 5.0, y + 3.0), "end", &shown(y_most * share));
         text(out, (x, low + 13.0), "middle", &shown(x_most * share));
     }
-    text(out, (LEFT + inner_width / 2.0, HEIGHT - 9.0), "middle", "MiB resident, miss ratio");
+    text(out, (LEFT + inner_width / 2.0, HEIGHT - 9.0), "middle", ACROSS_AND_UP);
     for (line, colour) in panel.lines.iter().zip(COLOURS.iter().cycle()) {
         let path: Vec<String> =
             line.points.iter().map(|&(x, y)| format!("{:.1} {:.1}", x_at(x), y_at(y))).collect();

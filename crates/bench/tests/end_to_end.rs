@@ -99,7 +99,7 @@ fn two_servers_are_compared_under_every_standard_load() {
 
 #[test]
 fn what_cannot_be_done_is_told_by_name() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["replay"], "nothing to play"),
         (&["replay", "--trace", "/nowhere.xz"], "/nowhere.xz"),
         (
@@ -112,6 +112,9 @@ fn what_cannot_be_done_is_told_by_name() {
         (&["load", "--pid", "4000000000"], "4000000000"),
         (&["load", "--address", "127.0.0.1:1", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
         (&["compare", "true", "true", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+        (&["compare", "true", "true", "--requests", "0"], "no requests"),
+        (&["compare", "true", "true", "--connections", "9"], "--preset tls alone"),
+        (&["compare", "true", "true", "--keep", "--preset", "tls"], "not for --preset tls"),
         (&["locks", "--items", "0"], "no items"),
     ];
     for (words, expected) in cases {
