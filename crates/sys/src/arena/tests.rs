@@ -312,6 +312,48 @@ fn nothing_and_too_much_are_refused() {
     assert_eq!(arena.block(BLOCK_BYTES_MAX).unwrap().as_ref().len(), BLOCK_BYTES_MAX);
 }
 
+/// Giving back takes only what is in no block, whoever takes and leaves blocks meanwhile.
+#[test]
+fn blocks_keep_their_bytes_while_others_tend_and_settle() {
+    for arena in [Arena::tended(true), Arena::tended(false), Arena::new(false)] {
+        let users_left = std::sync::atomic::AtomicUsize::new(3);
+        let order = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while users_left.load(order) > 0 {
+                    arena.tend();
+                    arena.settle();
+                    std::thread::yield_now();
+                }
+            });
+            for thread in 0..3_u8 {
+                let (arena, users_left) = (&arena, &users_left);
+                scope.spawn(move || {
+                    let mut random = Random(thread.into());
+                    let mut blocks: Vec<(u8, super::Block)> = Vec::new();
+                    for round in 0..3000_u32 {
+                        // Up to 16 MiB for each, and down to nothing from time to time.
+                        if blocks.len() == 256 || round % 1000 == 999 {
+                            let left = random.below(blocks.len());
+                            blocks.truncate(left);
+                        }
+                        let mut block = arena.block(64 << 10).unwrap();
+                        let mark = (round % 83) as u8 * 3 + thread;
+                        block.as_mut().fill(mark);
+                        blocks.push((mark, block));
+                        // Memory goes back by pages, so one byte of each tells.
+                        let (mark, block) = &blocks[random.below(blocks.len())];
+                        assert!(block.as_ref().iter().step_by(1024).all(|byte| byte == mark));
+                    }
+                    users_left.fetch_sub(1, order);
+                });
+            }
+        });
+        assert_eq!(state_of(&arena), counted(&arena));
+        assert_eq!(state_of(&arena).1, 0, "no page is lost");
+    }
+}
+
 #[test]
 fn blocks_travel_between_threads() {
     let arena = Arena::tended(true);
