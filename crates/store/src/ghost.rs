@@ -124,12 +124,14 @@ impl Part {
     }
 
     /// Keeps the newest in fewer rows, where they lie: nothing is charged, so that this helps to
-    /// keep a limit that was lowered.
+    /// keep a limit that was lowered. A row has room for those of two old ones: where more become
+    /// one, the others are forgotten.
     fn shrink<M: Blocks>(&mut self, rows: usize, shard: usize, pool: &Pool<M>) -> usize {
         let now = self.rows.len();
         for row in 0..rows {
-            // None before `row` is read any more.
-            self.rows[row] = self.resampled(row, rows, now);
+            // Where the quarters of its range lie. None before `row` is read any more.
+            let [first, last] = [1, 3].map(|quarters| (4 * row + quarters) * now / (4 * rows));
+            self.rows[row] = mixed(&self.rows[first], &self.rows[last]);
         }
         self.rows.truncate(rows);
         self.rows.shrink_to_fit();
@@ -149,7 +151,7 @@ impl Part {
         if fresh.try_reserve_exact(rows).is_err() {
             return 0;
         }
-        fresh.extend((0..rows).map(|row| self.resampled(row, rows, now)));
+        fresh.extend((0..rows).map(|row| self.stretched(row, rows, now)));
         pool.hold(shard, charge.bytes());
         pool.unhold(shard, self.bytes());
         self.rows = fresh;
@@ -157,9 +159,9 @@ impl Part {
         rows
     }
 
-    /// What row `row` of `rows` holds of the present `now` rows. They are in the order of hashes,
-    /// so a new one lies within one or two old ones, or several where there will be fewer.
-    fn resampled(&self, row: usize, rows: usize, now: usize) -> Row {
+    /// What row `row` of `rows`, which are more than the present `now`, takes over. Rows are in the
+    /// order of hashes, so a new one lies within one or two old ones.
+    fn stretched(&self, row: usize, rows: usize, now: usize) -> Row {
         let first = self.rows.get(row * now / rows).copied().unwrap_or_default();
         let last = ((row + 1) * now).div_ceil(rows).saturating_sub(1);
         let last = self.rows.get(last).copied().unwrap_or_default();
@@ -254,9 +256,47 @@ mod tests {
         assert!(known(&mut ghost, 17_000..18_000) < 5, "taken is forgotten");
         ghost.follow(13_000, &pool);
         assert!(known(&mut ghost, 19_000..20_000) > 90, "growing keeps the latest");
+        assert!(ghost.bytes() >= 13_000 * 3 / 4, "{}", ghost.bytes());
         ghost.follow(20_000, &pool);
-        ghost.follow(100, &pool);
+        assert!(ghost.bytes() >= 20_000 * 3 / 4, "{}", ghost.bytes());
         assert_eq!(ghost.bytes(), pool.budget.used());
+    }
+
+    #[test]
+    fn fewer_items_need_no_memory_and_leave_the_latest() {
+        let pool = Pool::new(Boxed, 1 << 20, &Geometry::of(0, 1024));
+        let mut ghost = Ghost::new(0);
+        ghost.follow(40_000, &pool);
+        (0..60_000).for_each(|number| ghost.remember(hash(number)));
+        // A limit that was lowered refuses whatever is asked for.
+        pool.set_limit(0);
+        ghost.follow(20_000, &pool);
+        assert!((15_000..23_000).contains(&ghost.bytes()), "{}", ghost.bytes());
+        assert_eq!([ghost.bytes(); 2], [pool.budget.used(), pool.held(0)]);
+        let known = (57_000..60_000).filter(|&number| ghost.take(hash(number))).count();
+        assert!(known > 2250, "{known} of the latest 3000");
+        ghost.follow(0, &pool);
+        assert_eq!((pool.budget.used(), pool.held(0)), (0, 0));
+    }
+
+    #[test]
+    fn an_empty_place_is_nobodys() {
+        let pool = Pool::new(Boxed, 1 << 20, &Geometry::of(0, 1024));
+        let mut ghost = Ghost::new(0);
+        ghost.follow(10_000, &pool);
+        for top in 0..10_000_u64 {
+            // Its fingerprint would be 0, as that of an empty place is.
+            assert!(!ghost.take(top.wrapping_mul(0x9e37_79b9_7f4a_7c15) << 12));
+        }
+    }
+
+    #[test]
+    fn following_item_by_item_writes_each_row_a_few_times() {
+        let pool = Pool::new(Boxed, 1 << 20, &Geometry::of(0, 1024));
+        let mut ghost = Ghost::new(0);
+        let written: usize = (0..200_000).step_by(50).map(|at| ghost.follow(at, &pool)).sum();
+        let rows = usize::try_from(ghost.bytes()).unwrap() / super::ROW_BYTES;
+        assert!(rows >= 200_000 / 2 / 16 && written < 16 * rows, "{written} for {rows}");
     }
 
     #[test]

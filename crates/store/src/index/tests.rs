@@ -100,3 +100,18 @@ fn without_memory_it_refuses_and_stays_whole() {
     }
     assert!(pool.budget.used() <= 20_000);
 }
+
+/// Memory for the first chunk, but not for the table of leaves: the chunk must not be lost.
+#[test]
+fn a_first_leaf_that_is_refused_leaves_its_chunk() {
+    let pool = pool(0);
+    pool.set_limit(pool.segment_cost() + 4096 + 64 + 1000);
+    let mut index = Index::<Boxed>::new(0, 0, 4096);
+    for _ in 0..100 {
+        assert!(index.make_room(hash(0), &pool, Need::Write, hash_of).is_err());
+        assert_eq!((index.slots(), index.free.len()), (16 * 40, 16));
+    }
+    pool.set_limit(1 << 20);
+    index.make_room(hash(0), &pool, Need::Write, hash_of).unwrap();
+    assert_eq!(index.free.len(), 15);
+}

@@ -168,8 +168,10 @@ impl Trial {
             self.happened.refused += 1;
             return;
         }
-        let (location, counter) = (self.fresh_location(hash), self.below(4) as u8);
+        // What is more than a counter can hold must not run over into the tag.
+        let (location, counter) = (self.fresh_location(hash), self.below(6) as u8);
         self.index.insert(hash, location, counter);
+        let counter = counter.min(3);
         let number = self.numbers;
         self.numbers += 1;
         self.items.push(Item { number, hash, location, counter });
@@ -196,8 +198,9 @@ impl Trial {
         let Some(at) = self.any() else { return };
         let Item { number, hash, location, .. } = self.items[at];
         let (slot, _) = self.index.find(hash, |at| at == location).unwrap();
-        let (moved, counter) = (self.fresh_location(hash), self.below(4) as u8);
+        let (moved, counter) = (self.fresh_location(hash), self.below(6) as u8);
         self.index.set_counter(slot, counter);
+        let counter = counter.min(3);
         self.index.set_location(slot, moved);
         self.items[at] = Item { number, hash, location: moved, counter };
         self.number_at[location.raw() as usize - 1] = GONE;

@@ -310,6 +310,7 @@ fn a_system_without_memory_is_survived() {
     let written = store.write(key, NOW, &set(), b"v");
     assert_eq!(written.outcome, Written::NoMemory);
     assert!(store.stats().system_refusals > 0);
+    assert_eq!(store.stats().memory_used, 0, "what was not given is not charged");
     store.audit();
 }
 

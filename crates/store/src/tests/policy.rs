@@ -76,6 +76,37 @@ fn items_that_are_asked_for_again_later_come_to_main() {
 }
 
 #[test]
+fn a_fortieth_of_all_bytes_is_still_at_once() {
+    let store = with_a_working_set();
+    let before = store.stats();
+    // Some 7000 are held; 100 others are more than a fortieth of Small alone.
+    for number in 0..20_000 {
+        write(&store, &format!("scan-{number}"));
+        if number >= 100 {
+            assert!(is_there(&store, &format!("scan-{}", number - 100)));
+        }
+    }
+    let moved = store.stats().moves_to_main - before.moves_to_main;
+    assert!(moved < 500, "{moved} of 20000 were taken for worth keeping");
+    assert!(working_set_left(&store) > 950, "{}", working_set_left(&store));
+}
+
+#[test]
+fn what_is_overwritten_in_any_order_throws_nothing_out() {
+    let store = tiny(config(1 << 20), 0, 4096);
+    let mut random = 1_u64;
+    for round in 0..100_000 {
+        // A third of memory lives, spread over all segments: hardly one is dead as a whole.
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let number = if round < 2500 { round } else { (random >> 33) % 2500 };
+        write(&store, &format!("key-{number}"));
+    }
+    let stats = store.stats();
+    assert_eq!((stats.evictions, stats.items), (0, 2500), "{stats:?}");
+    store.audit();
+}
+
+#[test]
 fn room_is_found_where_everything_is_used() {
     let store = tiny(config(1 << 20), 0, 4096);
     let mut keys = Vec::new();
