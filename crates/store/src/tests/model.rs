@@ -1,5 +1,5 @@
 //! Random commands against store and oracle alike, with tiny memory, so that eviction, compaction,
-//! large values, growth of the index and a jumping clock meet in every order. What the store threw
+//! large values, growth of the index, a limit that moves and a jumping clock meet in every order. What the store threw
 //! out counts as deleted; whatever it still holds must be right.
 //!
 //! `KANNUKI_MODEL_COMMANDS=10000000` makes the long run, `KANNUKI_MODEL_SEED` another one.
@@ -26,25 +26,33 @@ fn agrees_with_the_oracle() {
         (120 << 10, 2, 1024, true, false, 7),
         (100 << 10, 0, 2048, false, true, 7),
         (160 << 10, 1, 8192, true, true, 17),
+        (160 << 10, 0, 2048, true, true, 67),
     ];
-    let mut second_chances = 0;
+    let (mut second_chances, mut lowered, mut over) = (0, 0, 0);
     for (number, &(memory, shard_bits, segment, evict, cas, audit)) in (1..).zip(&runs) {
         let config = StoreConfig { evict, cas, item_bytes_max: 6000, ..config(memory) };
         let mut cut = Geometry::of(shard_bits, segment);
         cut.piece_bytes = 700;
         let mut model = Model::new(config, cut, seed + number);
-        model.keys = if segment > 2048 { 12_000 } else { 1_500 };
+        model.short = number == runs.len() as u64;
+        let mut index_power = 0;
+        model.keys = if segment > 2048 || model.short { 12_000 } else { 1_500 };
         let share = commands / runs.len() as u64;
         for done in 0..share {
             model.command();
             // Every byte after every command in a short run, now and then in a long one.
             if done % (audit * share.div_ceil(24_000)) == 0 {
-                model.store.audit();
+                model.audit();
+                index_power = index_power.max(model.store.stats().index_power);
             }
         }
+        // A leaf of the index has 320 slots, so there are several of them here.
+        assert!(!model.short || index_power >= 10, "2^{index_power} slots");
         second_chances += model.finish(evict);
+        lowered += model.lowered;
+        over += model.over;
     }
-    assert!(second_chances > 0);
+    assert!(second_chances > 0 && lowered > 0 && over > 0, "{second_chances} {lowered} {over}");
 }
 
 /// Cas uniques that clients choose lie above what the store counts up to here, so that order can be
@@ -60,6 +68,12 @@ struct Model {
     keys: u64,
     no_memory: u64,
     outcomes: u64,
+    /// Audits under a lowered limit that more was held than.
+    over: u64,
+    /// Limits lowered below what was held.
+    lowered: u64,
+    /// Values of a few bytes alone, so that there are many items.
+    short: bool,
 }
 
 struct Random(u64);
@@ -87,7 +101,19 @@ impl Model {
         let oracle = Oracle::new(config.clone());
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let now = Now(1_000_000);
-        Self { store, oracle, random, now, config, keys: 0, no_memory: 0, outcomes: 0 }
+        Self {
+            store,
+            oracle,
+            random,
+            now,
+            config,
+            keys: 0,
+            no_memory: 0,
+            outcomes: 0,
+            over: 0,
+            lowered: 0,
+            short: false,
+        }
     }
 
     fn command(&mut self) {
@@ -100,6 +126,7 @@ impl Model {
                 self.store.maintain(self.now);
             }
             15..=17 => self.walk(),
+            18 if self.random.one_in(3) => self.limit(),
             _ => {
                 self.align(&key);
                 match choice % 10 {
@@ -123,7 +150,7 @@ impl Model {
 
     fn key(&mut self) -> Vec<u8> {
         // Few hot keys, many cold ones, some very long.
-        let number = match self.random.below(4) {
+        let number = match self.random.below(if self.short { 16 } else { 4 }) {
             0 => self.random.below(8),
             1 => self.random.below(100),
             _ => self.random.below(self.keys),
@@ -137,6 +164,7 @@ impl Model {
 
     fn value(&mut self) -> Vec<u8> {
         let length = match self.random.below(40) {
+            _ if self.short => self.random.below(6),
             0 => self.random.below(7000),
             1..=3 => self.random.below(900),
             4..=6 => 0,
@@ -202,6 +230,25 @@ impl Model {
         // A shard notices a deadline when it is asked; the oracle has one shard.
         self.store.enter_all(self.now);
         self.oracle.enter(self.now);
+    }
+
+    /// Less memory than is held, most often, or all there was at first. Without eviction, what is
+    /// held stays, and until the limit is raised again nothing more comes.
+    fn limit(&mut self) {
+        let (held, most) = (self.store.pool.budget.used(), self.config.memory_bytes);
+        let lower = (held * (60 + self.random.below(40)) / 100).max(most * 45 / 100);
+        let bytes = if self.random.one_in(2) { most } else { lower };
+        self.store.pool.set_limit(bytes);
+        self.lowered += u64::from(self.store.pool.is_over());
+    }
+
+    fn audit(&mut self) {
+        if self.store.pool.is_over() {
+            self.over += 1;
+            self.store.audit_under_lowered_limit();
+        } else {
+            self.store.audit();
+        }
     }
 
     fn flush(&mut self) {
@@ -451,6 +498,7 @@ impl Model {
         if evict {
             assert!(stats.moves_to_main > 0, "{stats:?}");
         }
+        self.store.pool.set_limit(self.config.memory_bytes);
         self.store.audit();
         self.store.flush(self.now, self.now);
         while self.store.maintain(self.now).more {}
