@@ -5,7 +5,7 @@
 //! | [`process`] | `/proc/PID/{stat,status,cgroup}`, control groups as starters and containers |
 //! | [`net_table`] | `/proc/net/{tcp,tcp6,udp,udp6,unix}` |
 //! | [`net_address`] | `/proc/net/fib_trie`, `/proc/net/if_inet6` |
-//! | [`unit`] | systemd units with their drop-ins and variables |
+//! | [`mod@unit`] | systemd units with their drop-ins and variables |
 //! | [`variables`] | `KEY=value` files that no shell reads: `os-release`, `EnvironmentFile=` |
 //! | [`ini`] | sections with settings: supervisord |
 //! | [`script`] | command lines in boot scripts and cron tables |
@@ -16,7 +16,7 @@
 //! | [`logins`] | records of log-ins; lines of sshd, sudo and su |
 //! | [`base64`] | keys, fingerprints, mail |
 //! | [`time`] | dates in logs, time zones |
-//! | [`reference`] | settings of programs that use a cache |
+//! | [`mod@reference`] | settings of programs that use a cache |
 //! | [`web_log`] | lines of the logs of web servers |
 //! | [`secrets`] | private keys, hashes and passwords in other texts, to be taken out |
 //!
