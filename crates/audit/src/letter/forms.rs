@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Letter, Mailbox};
 use crate::formats::base64;
+use crate::output::markdown::escape;
 
 /// Octets of a mail's line of base64 (RFC 2045), in characters.
 const BODY_COLUMNS: usize = 76;
@@ -73,17 +74,6 @@ fn markdown(letter: &Letter) -> String {
         }
     }
     let _ = writeln!(out, "\n{}", escape(&letter.closing.text));
-    out
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if "\\`*_<>#|".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
     out
 }
 

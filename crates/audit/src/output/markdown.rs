@@ -89,8 +89,9 @@ fn write_fixed(out: &mut String, page: &Page<'_>) {
     }
 }
 
-/// Text that Markdown and the HTML in it leave as it is.
-fn escape(text: &str) -> String {
+/// Text that Markdown and the HTML in it leave as it is: no link, no image, no mark-up. One set for
+/// all pages and letters, since each shows texts of the host's.
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -122,4 +123,19 @@ fn block(text: &str) -> String {
 
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn no_text_of_the_host_becomes_a_link_an_image_or_markup() {
+        let hostile = r"![x](http://a) [y](b) <img> **c** `d` # ~~e~~ | f_g & \";
+        let safe = concat!(
+            r"\!\[x\](http://a) \[y\](b) &lt;img&gt; \*\*c\*\* \`d\` \# \~\~e\~\~ \| ",
+            r"f\_g &amp; \\",
+        );
+        assert_eq!(escape(hostile), safe);
+    }
 }

@@ -9,7 +9,7 @@
 mod drawing;
 mod html;
 mod json;
-mod markdown;
+pub(crate) mod markdown;
 mod sarif;
 mod text;
 

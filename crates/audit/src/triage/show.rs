@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Checked, Grade, Outcome, Sign, Triage};
+use crate::output::markdown::escape;
 use crate::{
     formats::time,
     texts::{Texts, wrap},
@@ -94,18 +95,6 @@ pub fn markdown(triage: &Triage, texts: &Texts) -> String {
         let _ = writeln!(out, "- {} {}", utc(moment.at), escape(&sentence));
     }
     let _ = writeln!(out, "\n{}", escape(&limits(triage, texts)));
-    out
-}
-
-/// Markdown's own signs lose their meaning.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if "\\`*_[]<>#|".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
     out
 }
 
