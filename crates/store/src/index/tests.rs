@@ -1,7 +1,7 @@
 //! The index by itself: growth, shrinking, what is passed on, and memory that is refused.
 
 use super::bucket::BUCKET_BYTES;
-use super::{COUNTER_MAX, Index, Need};
+use super::{COUNTER_MAX, Index, LEAF_COST_BYTES, LEAVES_STEP, Need};
 use crate::blocks::Boxed;
 use crate::geometry::Geometry;
 use crate::location::Location;
@@ -30,7 +30,7 @@ fn hash_of(location: Location) -> u64 {
 fn grows_shrinks_and_forgets_nothing() {
     let pool = pool(1 << 24);
     let mut index = Index::<Boxed>::new(0, 3, 4096);
-    let count = 30_000;
+    let count = 60_000;
     for number in 0..count {
         index.make_room(hash(number), &pool, Need::Write, hash_of).unwrap();
         index.insert(hash(number), location(number), 0);
@@ -57,7 +57,11 @@ fn grows_shrinks_and_forgets_nothing() {
         assert!(index.find(hash(number), |at| at == location(number)).is_none());
     }
     while index.give_back(&pool) {}
-    assert!(index.slots() < 30_000, "{} slots left", index.slots());
+    assert!(index.slots() < 60_000, "{} slots left", index.slots());
+    let (leaves, room) = (index.leaves(), index.leaves.capacity());
+    assert!(room <= 2 * leaves + 2 * LEAVES_STEP, "a table of {room} for {leaves}");
+    let tables = LEAF_COST_BYTES as usize * room + 4 * (index.directory.len() - 1);
+    assert_eq!(index.bytes() as usize, tables + index.slabs.len() * (4096 + 4 * 16));
     for number in (0..count).step_by(100) {
         let (slot, _) = index.find(hash(number), |at| at == location(number)).unwrap();
         assert_eq!(index.counter(slot), 0);

@@ -1,6 +1,6 @@
 //! Random commands against store and oracle alike, with tiny memory, so that eviction, compaction,
-//! large values, growth of the index, a limit that moves and a jumping clock meet in every order. What the store threw
-//! out counts as deleted; whatever it still holds must be right.
+//! large values, growth of the index, a limit that moves and a jumping clock meet in every order.
+//! What the store threw out counts as deleted; whatever it still holds must be right.
 //!
 //! `KANNUKI_MODEL_COMMANDS=10000000` makes the long run, `KANNUKI_MODEL_SEED` another one.
 
