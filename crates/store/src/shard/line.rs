@@ -54,6 +54,11 @@ impl Line {
         looked
     }
 
+    /// The first entry, valid or not.
+    pub(super) fn first(&self) -> Option<Unit> {
+        self.units.front().copied()
+    }
+
     /// Takes the first entry, valid or not.
     pub(super) fn pop(&mut self) -> Option<Unit> {
         let unit = self.units.pop_front();

@@ -123,8 +123,12 @@ impl<M: Blocks> Shard<M> {
             Place::Record { segment, .. } => self.heap.segment(segment).map(|it| it.stamp),
             Place::Large(number) => self.heap.large(number).map(|it| it.stamp),
         };
-        let came_after = self.last_stamp - stamp.unwrap_or(0);
-        came_after <= (self.small_bytes + self.main_bytes) / FRESH_SHARE
+        self.came_just_now(stamp.unwrap_or(0))
+    }
+
+    /// Whether a unit of Small has this stamp and hardly anything came into Small after it.
+    fn came_just_now(&self, stamp: u64) -> bool {
+        self.last_stamp - stamp <= (self.small_bytes + self.main_bytes) / FRESH_SHARE
     }
 
     /// Starts on a segment that is dead as a whole, if there is one.
@@ -169,10 +173,8 @@ impl<M: Blocks> Shard<M> {
         }
         let written = self.ghost.follow(self.index.items(), &self.pool);
         steps::note(Work::GhostRows, written);
-        let total = self.small_bytes + self.main_bytes;
-        let first = if self.small_bytes * SMALL_SHARE > total { Queue::Small } else { Queue::Main };
-        let second = if first == Queue::Small { Queue::Main } else { Queue::Small };
         for _ in 0..VOID_MAX {
+            let (first, second) = self.turns();
             let Some(unit) = self.pop(first).or_else(|| self.pop(second)) else {
                 relief.exhausted = true;
                 return;
@@ -185,6 +187,19 @@ impl<M: Blocks> Shard<M> {
             }
         }
         relief.looked += VOID_MAX;
+    }
+
+    /// Whose turn it is, and whose if nothing is left there: Small's above its share, unless all
+    /// that is in it came just now. A single large item may be longer than that share.
+    fn turns(&self) -> (Queue, Queue) {
+        let total = self.small_bytes + self.main_bytes;
+        let oldest = self.small.first().filter(|unit| unit.is_valid(&self.heap));
+        let all_fresh = oldest.is_some_and(|unit| self.came_just_now(unit.stamp));
+        if self.small_bytes * SMALL_SHARE > total && !all_fresh {
+            (Queue::Small, Queue::Main)
+        } else {
+            (Queue::Main, Queue::Small)
+        }
     }
 
     /// Whether what lives in a segment needs one fresh segment at most. Without eviction there may

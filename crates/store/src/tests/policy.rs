@@ -158,3 +158,32 @@ fn large_items_follow_the_same_rule() {
     assert!(moved > 800, "{moved} of 1000");
     store.audit();
 }
+
+#[test]
+fn an_item_longer_than_the_share_of_new_ones_outlives_its_write() {
+    // Nearly all that one of the shards has for its own, where all else is worth keeping.
+    let large = vec![5; 225_000];
+    let store = tiny(config(2 << 20), 3, 4096);
+    for round in 0..20 {
+        for number in 0..12_500 {
+            let key = format!("work-{number}");
+            if !is_there(&store, &key) {
+                write(&store, &key);
+            }
+        }
+        (0..1000).for_each(|number| write(&store, &format!("once-{round}-{number}")));
+    }
+    assert!(store.stats().moves_to_main > 10_000, "{:?}", store.stats());
+    for number in 0..40 {
+        let key = format!("large-{number}");
+        let written = store.write(store.hashed(key.as_bytes()), NOW, &set(), &large).outcome;
+        assert!(matches!(written, Written::Stored { .. }), "{key}: {written:?}");
+        for other in 0..200 {
+            write(&store, &format!("new-{number}-{other}"));
+            assert!(store.holds(key.as_bytes()), "{key} is gone after {other} others");
+        }
+    }
+    let large_items = store.stats().large_items;
+    assert!(large_items <= 8, "{large_items} unused ones stayed, at the cost of used items");
+    store.audit();
+}
