@@ -72,6 +72,24 @@ fn a_segment_has_one_owner() {
 }
 
 #[test]
+fn writes_leave_a_segment_for_relief() {
+    for free in [0, 1, 2] {
+        loom::model(move || {
+            let pool = pool(2);
+            let blocks: Vec<_> =
+                (0..free).map(|_| pool.segment(0, Need::Relief).unwrap()).collect();
+            blocks.into_iter().for_each(|block| pool.take_back(0, block));
+            let other = Arc::clone(&pool);
+            let writer = thread::spawn(move || other.segment(0, Need::Write).is_some());
+            let mine = pool.segment(0, Need::Write).is_some();
+            let theirs = writer.join().unwrap();
+            assert!(!(mine && theirs), "both took what is to stay");
+            assert!(pool.segment(0, Need::Relief).is_some());
+        });
+    }
+}
+
+#[test]
 fn free_segments_are_given_up_for_other_needs_once() {
     loom::model(|| {
         let pool = pool(2);

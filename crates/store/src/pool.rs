@@ -41,6 +41,9 @@ pub(crate) struct Pool<M: Blocks> {
     segment_bytes: usize,
     segment_cost: u64,
     system_refusals: AtomicU64,
+    /// Whether compaction goes beyond the limit: [`KEEPS_LIMIT`], [`MAY_EXCEED`], or the number of
+    /// the shard that does.
+    overdraft: AtomicU64,
 }
 
 /// Who asks: eviction may use the last segment, so that it can always move what it keeps.
@@ -50,7 +53,15 @@ pub(crate) enum Need {
     Write,
     /// Eviction, to make room.
     Relief,
+    /// Compaction of what must be kept. A limit that was lowered may leave no segment for it; then
+    /// one shard at a time gets one nevertheless, and gives one back at the end.
+    Compaction,
 }
+
+/// There is a segment for compaction within the limit, now or soon.
+const KEEPS_LIMIT: u64 = u64::MAX;
+/// There was none, because the limit was lowered.
+const MAY_EXCEED: u64 = u64::MAX - 1;
 
 /// Bytes of bookkeeping charged with each segment: 64 and at most 32 in the shard's tables, of
 /// which an eighth may be unused, and 24 in a queue, which may have twice the room.
@@ -145,6 +156,7 @@ impl<M: Blocks> Pool<M> {
             segment_bytes: cut.segment_bytes,
             segment_cost,
             system_refusals: AtomicU64::new(0),
+            overdraft: AtomicU64::new(KEEPS_LIMIT),
         }
     }
 
@@ -222,24 +234,44 @@ impl<M: Blocks> Pool<M> {
     /// A segment's block and charge for a shard; its bytes are not zeroed.
     pub(crate) fn segment(&self, shard: usize, need: Need) -> Option<M::Block> {
         let keep = if need == Need::Write { self.segment_cost } else { 0 };
-        if self.available() < self.segment_cost + keep {
-            return None;
-        }
-        let free = self.pop_free();
-        let block = if let Some(block) = free {
-            block
-        } else {
-            if !self.budget.take(self.segment_cost, 0) {
-                return None;
-            }
-            let Some(block) = self.block(self.segment_bytes, Purpose::Segment) else {
-                self.budget.give(self.segment_cost);
-                return None;
-            };
-            block
+        let block = match self.pop_free_but(keep) {
+            Some(block) => block,
+            None => self.fresh_segment(shard, keep, need)?,
         };
+        self.swap_overdraft(MAY_EXCEED, KEEPS_LIMIT);
         self.hold(shard, self.segment_cost);
         Some(block)
+    }
+
+    /// One that is not free already.
+    fn fresh_segment(&self, shard: usize, keep: u64, need: Need) -> Option<M::Block> {
+        if !self.budget.take(self.segment_cost, keep) {
+            if need != Need::Compaction || !self.swap_overdraft(MAY_EXCEED, shard as u64) {
+                return None;
+            }
+            self.budget.used.fetch_add(self.segment_cost, Ordering::Relaxed);
+        }
+        let block = self.block(self.segment_bytes, Purpose::Segment);
+        if block.is_none() {
+            self.budget.give(self.segment_cost);
+            self.end_overdraft(shard);
+        }
+        block
+    }
+
+    /// To be called when a shard has drained a segment, whether it went beyond the limit or not.
+    pub(crate) fn end_overdraft(&self, shard: usize) {
+        self.swap_overdraft(shard as u64, self.overdraft_if_lowered());
+    }
+
+    /// What compaction may do if a limit was lowered lately.
+    fn overdraft_if_lowered(&self) -> u64 {
+        if self.available() < self.segment_cost { MAY_EXCEED } else { KEEPS_LIMIT }
+    }
+
+    /// Whether it was `from`; it is `to` then.
+    fn swap_overdraft(&self, from: u64, to: u64) -> bool {
+        self.overdraft.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes a segment back: kept free, or given back to the system.
@@ -264,6 +296,7 @@ impl<M: Blocks> Pool<M> {
             drop(block);
             self.budget.give(self.segment_cost);
         }
+        self.swap_overdraft(KEEPS_LIMIT, self.overdraft_if_lowered());
     }
 
     /// Notes bytes as held by a shard.
@@ -316,6 +349,21 @@ impl<M: Blocks> Pool<M> {
 
     pub(crate) fn system_refusals(&self) -> u64 {
         self.system_refusals.load(Ordering::Relaxed)
+    }
+
+    /// A free segment if so many bytes are available besides. Looked at under the list's lock, so
+    /// that two writes do not both take what is to stay.
+    fn pop_free_but(&self, keep: u64) -> Option<M::Block> {
+        if self.free_segments() == 0 {
+            return None;
+        }
+        let mut free = self.free();
+        if self.available() < self.segment_cost + keep {
+            return None;
+        }
+        let block = free.pop()?;
+        self.free_segments.fetch_sub(1, Ordering::Relaxed);
+        Some(block)
     }
 
     fn pop_free(&self) -> Option<M::Block> {

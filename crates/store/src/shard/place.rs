@@ -335,7 +335,8 @@ impl<M: Blocks> Shard<M> {
         let has_cas = self.cas;
         let exact = |open: &Segment| fresh.record_bytes(open, has_cas, value.len());
         let longest = padded(layout::HEAD_BYTES_MAX + scratch.len());
-        let segment = match self.open_for(stream, longest, exact, now, Need::Relief) {
+        let need = if self.evict { Need::Relief } else { Need::Compaction };
+        let segment = match self.open_for(stream, longest, exact, now, need) {
             Ok(segment) => segment,
             Err(starved) => {
                 self.scratch = scratch;

@@ -241,6 +241,7 @@ impl<M: Blocks> Shard<M> {
                 self.drain = None;
                 self.pool.note_drain_ended();
                 self.release(drain.segment);
+                self.pool.end_overdraft(self.number);
                 relief.freed = true;
                 return;
             }

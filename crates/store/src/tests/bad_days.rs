@@ -126,6 +126,40 @@ fn a_lower_limit_gives_memory_back() {
     assert_eq!(held.load(Ordering::Relaxed), 0, "nothing leaks");
 }
 
+/// There was no segment left to compact with, however much was deleted.
+#[test]
+fn a_lower_limit_without_eviction_is_kept_once_enough_is_deleted() {
+    for shard_bits in [0, 2] {
+        let store = tiny(StoreConfig { evict: false, ..config(4 << 20) }, shard_bits, 4096);
+        let mut stored = 0;
+        while let Written::Stored { .. } =
+            write(&store, &format!("key-{stored}"), &set(), &[7; 100])
+        {
+            stored += 1;
+        }
+        assert!(store.set_memory_limit(2 << 20));
+        rest(&store, NOW);
+        assert_eq!(store.stats().items, stored, "nothing is thrown out");
+        // No segment dies as a whole.
+        for number in (0..stored).filter(|number| number % 3 > 0) {
+            let key = format!("key-{number}");
+            store.remove(store.hashed(key.as_bytes()), NOW, None, &Removal::Remove);
+        }
+        rest(&store, NOW);
+        store.audit();
+        let mut again = 0;
+        while let Written::Stored { .. } = write(&store, &format!("new-{again}"), &set(), &[7; 100])
+        {
+            again += 1;
+            assert!(store.stats().memory_used <= 2 << 20, "{:?}", store.stats());
+        }
+        assert!(again > 1000, "{again}: {:?}", store.stats());
+        let kept = |number| get(&store, format!("key-{number}").as_bytes(), NOW).is_some();
+        assert!((0..stored).step_by(3).all(kept));
+        store.audit();
+    }
+}
+
 /// Index and ghosts stayed as large as many items had once needed: all items were thrown out for
 /// that, and below a thirtieth of the old limit nothing could ever be stored again.
 #[test]

@@ -233,7 +233,7 @@ impl Model {
     }
 
     /// Less memory than is held, most often, or all there was at first. Without eviction, what is
-    /// held stays, and until the limit is raised again nothing more comes.
+    /// held stays, and nothing more comes until enough is deleted or the limit is raised again.
     fn limit(&mut self) {
         let (held, most) = (self.store.pool.budget.used(), self.config.memory_bytes);
         let lower = (held * (60 + self.random.below(40)) / 100).max(most * 45 / 100);
