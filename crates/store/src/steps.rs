@@ -12,6 +12,8 @@ pub(crate) enum Work {
     GhostRows,
     /// Keys that were read and hashed.
     Keys,
+    /// Segments that were looked through for one that is mostly dead.
+    Segments,
     /// Bytes of blocks that were taken from or given back to the system.
     #[cfg(test)]
     BlockBytes,

@@ -63,6 +63,8 @@ impl<M: Blocks> Shard<M> {
             assert_eq!((live_items, live_bytes), (segment.live_items, segment.live_bytes));
             let drained = self.drain.is_some_and(|drain| drain.segment == number);
             assert!(live_items > 0 || !segment.sealed || drained, "empty segments are given back");
+            let is_sparse = super::is_sparse(segment, self.cut.segment_bytes, self.evict);
+            assert!(self.may_be_sparse || !is_sparse || drained, "it would never be compacted");
             items += live_items as usize;
             *if segment.queue == Queue::Small { &mut small } else { &mut main } +=
                 self.pool.segment_cost();

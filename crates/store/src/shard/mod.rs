@@ -32,6 +32,8 @@ use crate::steps::{self, Work};
 use crate::sync::Arc;
 use crate::time::Now;
 
+use relief::is_sparse;
+
 pub(crate) use fetch::Unshown;
 pub(crate) use sweep::STEP_RECORDS;
 pub(crate) use write::Given;
@@ -66,6 +68,9 @@ pub(crate) struct Shard<M: Blocks> {
     small_bytes: u64,
     main_bytes: u64,
     drain: Option<relief::Drain>,
+    /// Unless a look through all segments found none since one became so: with a full memory under
+    /// `-M`, each write would look again.
+    may_be_sparse: bool,
     sweep: sweep::Sweep,
     next_cas: u64,
     /// The newest unit's; grows by the bytes of those that come into Small.
@@ -142,6 +147,7 @@ impl<M: Blocks> Shard<M> {
             small_bytes: 0,
             main_bytes: 0,
             drain: None,
+            may_be_sparse: false,
             sweep: sweep::Sweep::default(),
             next_cas: 1,
             last_stamp: 0,
@@ -304,7 +310,11 @@ impl<M: Blocks> Shard<M> {
                 segment.live_items -= 1;
                 segment.live_bytes -= seen.record_bytes(offset);
                 let drained = self.drain.as_ref().is_some_and(|drain| drain.segment == number);
-                if segment.live_items == 0 && segment.sealed && !drained {
+                if drained {
+                    return;
+                }
+                self.may_be_sparse |= is_sparse(segment, self.cut.segment_bytes, self.evict);
+                if segment.live_items == 0 && segment.sealed {
                     self.release(number);
                 }
             }
@@ -345,6 +355,7 @@ impl<M: Blocks> Shard<M> {
         let Some(number) = self.open[stream as usize].take() else { return };
         let Some(segment) = self.heap.segment_mut(number) else { return };
         segment.sealed = true;
+        self.may_be_sparse |= is_sparse(segment, self.cut.segment_bytes, self.evict);
         if segment.live_items == 0 {
             self.release(number);
         }

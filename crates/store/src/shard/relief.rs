@@ -155,16 +155,7 @@ impl<M: Blocks> Shard<M> {
         if self.choose_dead(now) {
             return;
         }
-        let share = if self.evict { SPARSE_SHARE } else { SPARSE_SHARE_WITHOUT_EVICTION };
-        let sparsest = self
-            .heap
-            .segments()
-            .filter(|(_, segment)| segment.sealed && (self.evict || self.fits_in_one(segment)))
-            .max_by_key(|(_, segment)| segment.dead_bytes());
-        if let Some((number, segment)) = sparsest
-            && segment.dead_bytes() * share >= self.cut.segment_bytes
-        {
-            self.start(number, Reason::Sparse);
+        if self.choose_sparse() {
             return;
         }
         if !self.evict {
@@ -189,6 +180,25 @@ impl<M: Blocks> Shard<M> {
         relief.looked += VOID_MAX;
     }
 
+    /// Starts on the segment of which most is dead, if that is enough.
+    fn choose_sparse(&mut self) -> bool {
+        if !self.may_be_sparse {
+            return false;
+        }
+        steps::note(Work::Segments, self.heap.segments_end());
+        let sparsest = self
+            .heap
+            .segments()
+            .filter(|(_, segment)| is_sparse(segment, self.cut.segment_bytes, self.evict))
+            .max_by_key(|(_, segment)| segment.dead_bytes())
+            .map(|(number, _)| number);
+        match sparsest {
+            Some(number) => self.start(number, Reason::Sparse),
+            None => self.may_be_sparse = false,
+        }
+        sparsest.is_some()
+    }
+
     /// Whose turn it is, and whose if nothing is left there: Small's above its share, unless all
     /// that is in it came just now. A single large item may be longer than that share.
     fn turns(&self) -> (Queue, Queue) {
@@ -200,12 +210,6 @@ impl<M: Blocks> Shard<M> {
         } else {
             (Queue::Main, Queue::Small)
         }
-    }
-
-    /// Whether what lives in a segment needs one fresh segment at most. Without eviction there may
-    /// be no second one: then nothing could be moved any more, whatever is deleted.
-    fn fits_in_one(&self, segment: &Segment) -> bool {
-        segment.moved_bytes_max() <= self.cut.segment_bytes
     }
 
     /// The first entry of a queue, valid or not.
@@ -399,4 +403,14 @@ impl<M: Blocks> Shard<M> {
         }
         self.discard(found);
     }
+}
+
+/// Whether compaction wins something in a segment. Only a death in it or its sealing makes it so.
+///
+/// Without eviction, what lives must fit into one fresh segment: there may be no second one, and
+/// then nothing could be moved any more, whatever is deleted.
+pub(super) fn is_sparse(segment: &Segment, segment_bytes: usize, evict: bool) -> bool {
+    let share = if evict { SPARSE_SHARE } else { SPARSE_SHARE_WITHOUT_EVICTION };
+    let fits = evict || segment.moved_bytes_max() <= segment_bytes;
+    segment.sealed && segment.dead_bytes() * share >= segment_bytes && fits
 }

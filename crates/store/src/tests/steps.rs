@@ -108,6 +108,34 @@ fn filling_evicting_and_a_large_flush() {
 }
 
 #[test]
+fn refusals_look_through_no_segments() {
+    let config = StoreConfig { evict: false, ..config(8 << 20) };
+    let store = Store::with_geometry(config, Geometry::of(2, 4 << 10), Noted);
+    let key = |number: u32| format!("key-{number}");
+    let put = |number| {
+        let hashed = key(number);
+        let hashed = store.hashed(hashed.as_bytes());
+        store.write(hashed, NOW, &super::set(), &[7; 60]).outcome
+    };
+    let stored = |from| (from..from + 100_000).filter(|&n| put(n) != Written::NoMemory).count();
+    let first = stored(0);
+    assert!(first > 50_000 && stored(100_000) == 0, "{first}");
+    steps::reset();
+    assert_eq!(stored(100_000), 0);
+    assert_eq!(steps::most(Work::Segments), 0, "of {}", store.stats().segments_used);
+    // What dies here and there is looked for again once it is enough.
+    for number in (0..100_000).step_by(4) {
+        let key = key(number);
+        store.remove(store.hashed(key.as_bytes()), NOW, None, &Removal::Remove);
+    }
+    assert_eq!(steps::most(Work::Segments), 0);
+    let again = stored(100_000);
+    assert!(again > first / 8, "{again} of {first}");
+    assert!(steps::most(Work::Segments) > 0);
+    store.audit();
+}
+
+#[test]
 fn a_limit_far_below_what_is_held() {
     let store = store(32 << 20, 1, 64 << 10);
     for number in 0..200_000 {
