@@ -93,9 +93,10 @@ fn enter(system: &Path, network: Network, script: &str) -> Result<()> {
     shell::run(&mut command)
 }
 
-/// Arguments: the system, the toolchain. The system is bound to itself because whoever makes a
-/// network namespace in it wants `/` to be a mount of its own. Loopback is up already where it is
-/// the host's.
+/// Arguments: the system, the toolchain. The system becomes the root of its mounts, as on a machine
+/// of its own: whoever makes a network namespace in it wants `/` to be a mount, and in a mere
+/// chroot the story's machines would show their programs by the path that leads here. Loopback is
+/// up already where it is the host's.
 const ENTER: &str = "\
 mkdir -p \"$1/opt/rust\"
 mount --make-rprivate /
@@ -106,7 +107,12 @@ mount -t proc proc \"$1/proc\"
 mount --rbind /sys \"$1/sys\"
 ip link set lo up
 export HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot \"$1\" /bin/sh -eu -c 'cd /srv/kannuki; . /srv/commands'
+cd \"$1\"
+mkdir -p oldroot
+pivot_root . oldroot
+umount -l oldroot
+rmdir oldroot
+exec chroot . /bin/sh -eu -c 'cd /srv/kannuki; . /srv/commands'
 ";
 
 /// What cargo would fetch by itself in the next part, which has no network.

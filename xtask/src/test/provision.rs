@@ -23,7 +23,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 20] = [
     Need { what: "nft", is_there: || program("nft"), packages: &["nftables"] },
     Need { what: "iptables", is_there: || program("iptables-nft"), packages: &["iptables"] },
     Need {
@@ -31,6 +31,7 @@ const NEEDS: [Need; 19] = [
         is_there: || program("rpm"),
         packages: &["rpm"],
     },
+    Need { what: "patch", is_there: || program("patch"), packages: &["patch"] },
     Need {
         what: "C++ compiler (for the fuzzing runtime)",
         is_there: || program("c++"),
