@@ -38,10 +38,6 @@ impl<M: Blocks> Shard<M> {
         died: Option<Absent>,
         read: &mut Shows<'_, M::Block, R>,
     ) -> Result<R, Unshown> {
-        if how.vivify.is_some() || how.touch.is_some() {
-            // Both may have to write; growing the index first keeps slots valid.
-            self.make_room_in_index(key.hash)?;
-        }
         let found = match self.find(key.key, key.hash, now) {
             Ok(found) => found,
             Err(absent) => {
@@ -76,6 +72,7 @@ impl<M: Blocks> Shard<M> {
         absent: Absent,
         read: &mut Shows<'_, M::Block, R>,
     ) -> Result<R, Unshown> {
+        self.make_room_in_index(key.hash)?;
         let marks = Marks {
             fetched: !how.no_bump,
             token: true,

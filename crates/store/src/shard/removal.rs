@@ -18,9 +18,6 @@ impl<M: Blocks> Shard<M> {
         compare: Option<u64>,
         how: &Removal,
     ) -> Result<(Removed, Option<Absent>), Starved> {
-        if *how != Removal::Remove {
-            self.make_room_in_index(key.hash)?;
-        }
         let found = match self.find(key.key, key.hash, now) {
             Ok(found) => found,
             Err(absent) => return Ok((Removed::NotFound, Some(absent))),

@@ -17,7 +17,6 @@ impl<M: Blocks> Shard<M> {
         now: Now,
         how: &Step,
     ) -> Result<(Stepped, Option<Absent>), Starved> {
-        self.make_room_in_index(key.hash)?;
         let found = match self.find(key.key, key.hash, now) {
             Ok(found) => found,
             Err(absent) => {
@@ -57,6 +56,7 @@ impl<M: Blocks> Shard<M> {
         value: u64,
         expiry: Expiry,
     ) -> Result<Stepped, Starved> {
+        self.make_room_in_index(key.hash)?;
         let marks =
             Marks { binary_key: how.binary_key, cas_shown: !key.cas_hidden, ..Marks::default() };
         let facts = Facts { value_bytes: 0, flags: 0, expiry, cas: 0, last_access: now, marks };

@@ -3,13 +3,26 @@
 use super::{config, get, set, tiny};
 use crate::Store;
 use crate::blocks::{Blocks, Boxed, Purpose};
-use crate::face::{Refusal, Removal, StoreConfig, Write, WriteMode, Written};
+use crate::face::{
+    Absent, Fetch, FetchMiss, Refusal, Removal, Step, Stepped, StoreConfig, Write, WriteMode,
+    Written,
+};
 use crate::geometry::Geometry;
 use crate::time::{Expiry, Now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NOW: Now = Now(5000);
+
+const COUNT: Step = Step {
+    increment: true,
+    delta: 1,
+    compare: None,
+    create: None,
+    touch: None,
+    new_cas: None,
+    binary_key: false,
+};
 
 fn write(store: &Store, key: &str, how: &Write, value: &[u8]) -> Written {
     store.write(store.hashed(key.as_bytes()), NOW, how, value).outcome
@@ -449,4 +462,26 @@ impl Blocks for Poor {
     }
 
     fn prefetch(&self, _: &[u8]) {}
+}
+
+#[test]
+fn whoever_stores_nothing_new_needs_no_room_in_the_index() {
+    let store = tiny(StoreConfig { evict: false, ..config(1 << 20) }, 0, 4096);
+    let count = Step { create: Some((10, Expiry::NEVER)), ..COUNT };
+    let step = |key: String, how: &Step| store.step(store.hashed(key.as_bytes()), NOW, how).outcome;
+    let stored = |n: &u32| matches!(step(format!("key-{n}"), &count), Stepped::Number { .. });
+    let all: Vec<u32> = (0..100_000).filter(stored).collect();
+    assert!(all.len() > 10_000 && all.len() < 90_000, "{}", all.len());
+    for number in &all {
+        let stepped = step(format!("key-{number}"), &COUNT);
+        assert!(matches!(stepped, Stepped::Number { value: 11, .. }), "{stepped:?}");
+    }
+    let touch = Fetch { touch: Some(Expiry::NEVER), ..Fetch::default() };
+    for number in 0..10_000 {
+        let key = format!("absent-{number}");
+        assert_eq!(step(key.clone(), &COUNT), Stepped::NotFound);
+        let touched = store.fetch(store.hashed(key.as_bytes()), NOW, &touch, |_| ());
+        assert_eq!(touched, Err(FetchMiss::Absent(Absent::Missing)));
+    }
+    store.audit();
 }
