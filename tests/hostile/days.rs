@@ -144,6 +144,43 @@ fn without_eviction_a_full_server_refuses_and_keeps_everything() {
     victim.is_well(40 * MIB);
 }
 
+#[test]
+fn what_memory_forbids_is_not_called_missing() {
+    let victim = Victim::start(&["-m", "8", "-M"]);
+    let mut wire = victim.connect();
+    pour(&mut wire, 40_000, |number| {
+        let key = format!("key{number}");
+        set(&key, 0, &value_of(&key, 300))
+    });
+    assert!(victim.counter("store_no_memory") > 0);
+    // An item without a lifetime has no room for one.
+    let refusals = |wire: &mut Wire, ask: &dyn Fn(u32) -> String, done: &str| {
+        let answers = (0..1000).map(|number| {
+            let answer = wire.ask(&ask(number));
+            if answer.starts_with("VALUE") {
+                assert_eq!((wire.line().len(), wire.line()), (300, "END".to_owned()));
+            }
+            answer
+        });
+        let answers: Vec<String> = answers.collect();
+        let (refused, others): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| *answer == "SERVER_ERROR out of memory");
+        assert!(others.iter().all(|answer| answer.starts_with(done)), "{others:?}");
+        refused.len()
+    };
+    let touch = |number| format!("touch key{number} 1000\r\n");
+    let gat = |number| format!("gat 2000 key{number}\r\n");
+    let mg = |number| format!("mg key{number} T3000\r\n");
+    let refused = refusals(&mut wire, &touch, "TOUCHED");
+    assert!(refused > 900, "{refused}");
+    assert_eq!(refusals(&mut wire, &gat, "VALUE"), refused);
+    assert_eq!(refusals(&mut wire, &mg, "HD"), refused);
+    // Whoever is not there is not.
+    assert_eq!(wire.ask("touch nobody 1000\r\n"), "NOT_FOUND");
+    assert_eq!(wire.ask("incr nobody 1\r\n"), "NOT_FOUND");
+    assert_eq!(held(&mut wire, 1000, "key", 300), 1000, "and whoever is, stays");
+}
+
 fn a_lowered_limit_is_given_back(flags: &[&str]) {
     let victim = Victim::start(flags);
     let mut wire = victim.connect();

@@ -8,7 +8,7 @@ use kannuki_protocol::{
     reply::binary as reply,
 };
 use kannuki_store::{
-    face::{Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written},
+    face::{FetchMiss, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written},
     time::Expiry,
 };
 
@@ -92,13 +92,18 @@ fn get(
         reply::value_head(out.bytes(), ids, shown_key, hit.flags, length, hit.cas);
         out.push_value(&hit.value);
     })?;
-    turn.instance.prefixes.count(key, if found { Tally::Hit } else { Tally::Miss });
-    if !found && !asked.quiet {
-        if lookup.with_key {
-            reply::miss_with_key(out.bytes(), asked.opcode, asked.opaque, key);
-        } else {
-            fail(asked, Status::NotFound, out.bytes());
+    turn.instance.prefixes.count(key, if found.is_ok() { Tally::Hit } else { Tally::Miss });
+    match found {
+        Ok(()) => {}
+        // It may be there, but could not get its new expiry.
+        Err(FetchMiss::NoMemory) if lookup.touch.is_some() => {
+            fail(asked, Status::OutOfMemory, out.bytes());
         }
+        Err(_) if asked.quiet => {}
+        Err(_) if lookup.with_key => {
+            reply::miss_with_key(out.bytes(), asked.opcode, asked.opaque, key);
+        }
+        Err(_) => fail(asked, Status::NotFound, out.bytes()),
     }
     Ok(())
 }
@@ -112,14 +117,15 @@ fn touch(
 ) -> Result<(), Denial> {
     let key = key.as_bytes();
     let touched = turn.touch(access, key, exptime, Cas::Shown)?;
-    turn.instance.prefixes.count(key, if touched.is_some() { Tally::Hit } else { Tally::Miss });
+    turn.instance.prefixes.count(key, if touched.is_ok() { Tally::Hit } else { Tally::Miss });
     match touched {
-        Some(touched) => {
+        Ok(touched) => {
             let ids = (asked.opcode, asked.opaque);
             reply::value_head(out, ids, None, touched.flags, 0, touched.cas);
         }
-        None if !asked.quiet => fail(asked, Status::NotFound, out),
-        None => {}
+        Err(FetchMiss::NoMemory) => fail(asked, Status::OutOfMemory, out),
+        Err(FetchMiss::Absent(_)) if asked.quiet => {}
+        Err(FetchMiss::Absent(_)) => fail(asked, Status::NotFound, out),
     }
     Ok(())
 }

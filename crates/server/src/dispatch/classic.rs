@@ -9,7 +9,8 @@ use kannuki_protocol::{
 use kannuki_store::{
     class::{class_of, item_size},
     face::{
-        Fetch, Hit, Looked, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode, Written,
+        Fetch, FetchMiss, Hit, Looked, Refusal, Removal, Removed, Step, Stepped, Write, WriteMode,
+        Written,
     },
 };
 
@@ -48,8 +49,8 @@ pub(crate) fn get(
             return true;
         };
         let answered = get_one(turn, access, listing, key, out);
-        if let Some(denial) = answered.err().filter(|_| listing.single) {
-            deny(&denial, out.bytes());
+        // Of several keys, one that cannot be shown is left out like one that is not there.
+        if listing.single && say_why_not(&answered, listing, out.bytes()) {
             return true;
         }
         if out.is_full() {
@@ -65,7 +66,7 @@ fn get_one(
     listing: Listing,
     key: Key<'_>,
     out: &mut Output,
-) -> Result<(), Denial> {
+) -> Result<Result<(), FetchMiss>, Denial> {
     let key = key.as_bytes();
     let shown = Cas::shown_if(listing.with_cas);
     let found = turn.look_up(access, key, listing.touch, shown, |hit| {
@@ -74,13 +75,27 @@ fn get_one(
         out.push_value(&hit.value);
         out.bytes().extend_from_slice(b"\r\n");
     })?;
-    turn.instance.prefixes.count(key, if found { Tally::Hit } else { Tally::Miss });
-    Ok(())
+    turn.instance.prefixes.count(key, if found.is_ok() { Tally::Hit } else { Tally::Miss });
+    Ok(found)
+}
+
+/// Says why an item is not shown, if it is for another reason than that it is not there.
+fn say_why_not(
+    answered: &Result<Result<(), FetchMiss>, Denial>,
+    listing: Listing,
+    out: &mut Vec<u8>,
+) -> bool {
+    match answered {
+        Err(denial) => deny(denial, out),
+        // It may be there, but could not get its new expiry.
+        Ok(Err(FetchMiss::NoMemory)) if listing.touch.is_some() => Line::Oom.encode(out),
+        Ok(_) => return false,
+    }
+    true
 }
 
 impl Turn<'_> {
-    /// Shows an item to `show`, with `touch` after giving it that expiry; counts, and tells whether
-    /// it was there.
+    /// Shows an item to `show`, with `touch` after giving it that expiry; counts.
     pub(super) fn look_up(
         &self,
         access: &Access,
@@ -88,7 +103,7 @@ impl Turn<'_> {
         touch: Option<Exptime>,
         cas: Cas,
         show: impl FnOnce(&Hit<'_, Chain>),
-    ) -> Result<bool, Denial> {
+    ) -> Result<Result<(), FetchMiss>, Denial> {
         let show = |hit: &Hit<'_, Chain>| {
             show(hit);
             hit.class
@@ -107,25 +122,25 @@ impl Turn<'_> {
                 executor.read_and_change(self, (read, write), &how, cas, show)
             }
         };
-        let class = looked_up.map_err(|miss| self.count_miss(miss)).ok();
-        self.count_looked_up(touch.is_some(), class);
-        Ok(class.is_some())
+        let looked_up = looked_up.inspect_err(|&miss| self.count_miss(miss));
+        self.count_looked_up(touch.is_some(), looked_up.ok());
+        Ok(looked_up.map(|_class| ()))
     }
 
-    /// Gives an item another expiry; counts. `None` = it is not there.
+    /// Gives an item another expiry; counts.
     pub(super) fn touch(
         &self,
         access: &Access,
         key: &[u8],
         exptime: Exptime,
         cas: Cas,
-    ) -> Result<Option<Touched>, Denial> {
+    ) -> Result<Result<Touched, FetchMiss>, Denial> {
         let permit = self.permit::<action::Write>(access, Some(key))?;
         let touch = Some(self.instance.clock.expiry(exptime, self.now));
         let how = Fetch { touch, ..Fetch::default() };
         let touched = self.instance.executor.touch(self, permit, &how, cas);
-        let touched = touched.map_err(|miss| self.count_miss(miss)).ok();
-        self.count_looked_up(true, touched.map(|touched| touched.class));
+        let touched = touched.inspect_err(|&miss| self.count_miss(miss));
+        self.count_looked_up(true, touched.ok().map(|touched| touched.class));
         Ok(touched)
     }
 
@@ -313,8 +328,9 @@ pub(crate) fn set(
 pub(crate) fn touch(turn: &Turn<'_>, access: &Access, touch: &Touch<'_>, out: &mut Vec<u8>) {
     let found = turn.touch(access, touch.key.as_bytes(), touch.exptime, Cas::Hidden);
     say(touch.noreply, out, |out| match found {
-        Ok(Some(_)) => Line::Touched.encode(out),
-        Ok(None) => Line::NotFound.encode(out),
+        Ok(Ok(_)) => Line::Touched.encode(out),
+        Ok(Err(FetchMiss::NoMemory)) => Line::Oom.encode(out),
+        Ok(Err(FetchMiss::Absent(_))) => Line::NotFound.encode(out),
         Err(denial) => deny(&denial, out),
     });
 }

@@ -111,16 +111,18 @@ impl<M: Blocks> Shard<M> {
     fn renumber_in_place(&mut self, found: &Found, facts: &Facts, how: &Step) -> Option<u64> {
         let Place::Record { .. } = self.heap.addressing.place(found.location) else { return None };
         let before = found.seen.facts;
+        // Nobody notices that a cas unique stays which nobody was told.
+        let changes = self.cas && (before.marks.cas_shown || how.new_cas.is_some());
         // Whether there is a field for the cas unique is tried with the one it holds: nothing may
         // have changed if something does not fit.
         if facts.value_bytes != before.value_bytes
-            || (self.cas && !self.set_cas(found.location, before.cas))
+            || (changes && !self.set_cas(found.location, before.cas))
             || (facts.expiry != before.expiry && !self.set_expiry(found.location, facts.expiry))
         {
             return None;
         }
-        let mut cas = 0;
-        if self.cas {
+        let mut cas = before.cas;
+        if changes {
             cas = how.new_cas.unwrap_or_else(|| self.take_cas(before.cas));
             self.set_cas(found.location, cas);
         }

@@ -245,3 +245,34 @@ fn sizes_and_classes_are_memcacheds() {
     let stats = store.stats();
     assert_eq!((stats.items, stats.bytes, stats.total_items), (2, 61 + 164, 0));
 }
+
+#[test]
+fn counting_changes_a_cas_unique_that_somebody_was_told() {
+    let store = tiny(config(256 << 10), 0, 4096);
+    let key = store.hashed(b"count");
+    let count = |how: &Step, key| match store.step(key, NOW, how).outcome {
+        Stepped::Number { cas, .. } => cas,
+        other => panic!("{other:?}"),
+    };
+    let once = Step {
+        increment: true,
+        delta: 1,
+        compare: None,
+        create: None,
+        touch: None,
+        new_cas: None,
+        binary_key: false,
+    };
+    store.write(key.cas_hidden(), NOW, &set(), b"10");
+    count(&once, key.cas_hidden());
+    let told = store.fetch(key, NOW, &Fetch::default(), |hit| hit.cas).unwrap();
+    let compares = Step { compare: Some(told), ..once };
+    let next = count(&compares, key.cas_hidden());
+    assert!(next > told, "{next} after {told}");
+    assert_eq!(store.step(key, NOW, &compares).outcome, Stepped::Exists);
+    // What this reply tells is not what the next one tells.
+    store.write(key.cas_hidden(), NOW, &set(), b"10");
+    let told = count(&once, key);
+    assert!(count(&once, key.cas_hidden()) > told);
+    store.audit();
+}
