@@ -15,7 +15,8 @@ struct Links<B> {
     pieces: Vec<Arc<Piece<B>>>,
     bytes: u32,
     charged: u64,
-    /// Handles, the store's own included. From the second on, the value counts as lent.
+    /// Handles, the store's own included, and one more once its pieces live on in another chain.
+    /// From the second on, the value counts as lent.
     handles: AtomicUsize,
 }
 
@@ -95,6 +96,21 @@ impl<B: AsRef<[u8]>> Chain<B> {
     /// Whether somebody else holds it too.
     pub(crate) fn is_lent(&self) -> bool {
         self.0.handles.load(Ordering::Relaxed) > 1
+    }
+
+    /// To be called before the store holds `heir` in this one's stead. If that shares pieces with
+    /// it, they are still stored and so not known to be pinned: what readers hold of this one goes
+    /// on counting as lent until the last of them is gone. What the heir does not share counts
+    /// twice meanwhile, so it is rather too little that may be lent.
+    pub(crate) fn bequeath(&self, heir: &Self) {
+        let (own, new) = (&self.0.pieces, &heir.0.pieces);
+        // One was put behind the other, so the first or the last piece is a shared one, if any is.
+        let ends = [own.first().zip(new.first()), own.last().zip(new.last())];
+        let shares = ends.into_iter().flatten().any(|(one, other)| Arc::ptr_eq(one, other));
+        // A handle that nobody has, so that the store's is not the last but one.
+        if shares && self.is_lent() && self.0.handles.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.0.note(Charge::note_lent);
+        }
     }
 
     fn of(pieces: Vec<Arc<Piece<B>>>) -> Self {

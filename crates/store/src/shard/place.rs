@@ -148,6 +148,11 @@ impl<M: Blocks> Shard<M> {
         }
         let overhead = LARGE_OVERHEAD_BYTES + fresh.key.len() as u64;
         let charge = self.pool.charge(overhead, Need::Write).ok_or(Starved)?;
+        if let Some(Place::Large(number)) = old.map(|old| self.heap.addressing.place(old.location))
+            && let Some(replaced) = self.heap.large(number)
+        {
+            replaced.chain.bequeath(&chain);
+        }
         let queue = queue_for(old.as_ref(), self.returns(fresh.hash, old.as_ref()));
         let charged = chain.charged() + charge.bytes();
         let value_bytes = chain.len();

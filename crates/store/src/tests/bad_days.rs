@@ -4,8 +4,8 @@ use super::{config, get, set, tiny};
 use crate::Store;
 use crate::blocks::{Blocks, Boxed, Purpose};
 use crate::face::{
-    Absent, Fetch, FetchMiss, Refusal, Removal, Step, Stepped, StoreConfig, Write, WriteMode,
-    Written,
+    Absent, Fetch, FetchMiss, Refusal, Removal, Step, Stepped, StoreConfig, Value, Write,
+    WriteMode, Written,
 };
 use crate::geometry::Geometry;
 use crate::time::{Expiry, Now};
@@ -328,6 +328,42 @@ fn slow_readers_cannot_pin_all_memory() {
     drop(lent);
     assert_eq!(store.stats().pinned_bytes, 0);
     store.audit();
+}
+
+/// What was lent did not count any more once the value had been appended to, so readers of such
+/// values could hold all of memory, and nothing could be stored.
+#[test]
+fn slow_readers_of_values_that_grow_cannot_pin_all_memory() {
+    for mode in [WriteMode::Append, WriteMode::Prepend] {
+        let store = tiny(config(4 << 20), 0, 16 << 10);
+        let mut lent = Vec::new();
+        for number in 0..200 {
+            let key = format!("key-{number}");
+            write(&store, &key, &set(), &[3; 130_000]);
+            let hit =
+                store.fetch(store.hashed(key.as_bytes()), NOW, &Fetch::default(), |hit| match hit
+                    .value
+                {
+                    Value::Chain(chain) => chain.clone(),
+                    Value::Inline(_) => panic!("130 kB under a lock"),
+                });
+            lent.extend(hit);
+            let grown = write(&store, &key, &Write { mode, ..set() }, &[4; 65_000]);
+            assert!(matches!(grown, Written::Stored { .. }), "{number} {grown:?}");
+        }
+        assert!(lent.len() >= 10, "{} lent", lent.len());
+        for number in 0..200 {
+            let key = format!("after-{number}");
+            let written = write(&store, &key, &set(), &[5; 130_000]);
+            assert!(matches!(written, Written::Stored { .. }), "{number} {written:?}");
+            assert!(store.stats().pinned_bytes <= (4 << 20) / 2, "{:?}", store.stats());
+        }
+        store.audit_with_readers();
+        assert!(lent.iter().all(|chain| chain.slices().flatten().all(|&byte| byte == 3)));
+        drop(lent);
+        assert_eq!((store.stats().pinned_bytes, store.pool.budget.lent()), (0, 0));
+        store.audit();
+    }
 }
 
 #[test]
