@@ -67,7 +67,7 @@ pub enum ReportError {
     /// There is only a head.
     #[error("the report has no rows")]
     NoRows,
-    /// More than [`ROWS_MAX`].
+    /// More than `ROWS_MAX`.
     #[error("the report has more than {ROWS_MAX} rows; give those of this host's addresses")]
     TooManyRows,
     /// A quote is opened and never closed, so nobody can tell where the row ends.

@@ -11,7 +11,7 @@
 //!
 //! Invariants: one thread, so that nothing waits; no figure is below the thread's CPU time of its
 //! call, but for interruptions of short calls before it; what is beyond is what the bench itself
-//! does for [`MARK_CALLS`] calls at most.
+//! does for `MARK_CALLS` calls at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

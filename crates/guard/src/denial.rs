@@ -64,7 +64,7 @@ catalogue! {
             `proxy-from`, or give direct clients another listener.";
         RemoteDefault, "remote-default",
             "Peers of other hosts may not flush, dump, watch or administer unless a rule allows \
-            it; write a [[rule]], or do it on this host.";
+            it; write a `[[rule]]`, or do it on this host.";
         RuleDenied, "rule-denied",
             "A rule keeps this peer from this action or this key; change the rule, or the key's \
             prefix.";

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A stranger is any address of the internet that is not one of the few that rules name
-//! ([`strangers`]).
+//! (`strangers`).
 //!
 //! A packet has a fate, or two possible ones: where a rule cannot be followed (a rate limit, a mark,
 //! an extension) both ways are walked and both fates are kept, which is what UNKNOWN means.

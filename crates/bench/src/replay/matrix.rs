@@ -24,7 +24,7 @@ pub struct Against {
     pub warm: f64,
     /// How they are asked; `None` = by the size of the values.
     pub asking: Option<Asking>,
-    /// See [`Fitting::settle`].
+    /// See `Fitting::settle`.
     pub settle: Duration,
 }
 

@@ -26,7 +26,7 @@ pub struct Play {
     pub address: SocketAddr,
     /// How it is asked.
     pub asking: Asking,
-    /// Requests sent together: 1 to [`BATCH_MAX`].
+    /// Requests sent together: 1 to `BATCH_MAX`.
     pub batch: usize,
     /// The first requests, which fill the cache and are not counted.
     pub warm: u64,

@@ -7,11 +7,11 @@
 //!                                                                     Users  Bans       the session
 //! ```
 //!
-//! The event loops never hash: a session whose peer logs in hands an [`attempt::Attempt`] out and
+//! The event loops never hash: a session whose peer logs in hands an `attempt::Attempt` out and
 //! waits, like for a slow socket, until its outcome is left in the letterbox of its thread.
 //!
 //! Invariants:
-//! - One decision for every way in: [`authority::Authority::decide`] is the only place that says
+//! - One decision for every way in: `authority::Authority::decide` is the only place that says
 //!   yes.
 //! - A wrong password and an unknown name do the same work, are answered by the same bytes after
 //!   the same delay, and count against the same source.

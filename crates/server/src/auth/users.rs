@@ -49,7 +49,7 @@ pub enum UsersError {
     /// Nobody could log in.
     #[error("has no users; add one with `kannuki passwd FILE NAME`")]
     NoUsers,
-    /// More than [`USERS_MAX`].
+    /// More than `USERS_MAX`.
     #[error("has more than {USERS_MAX} users")]
     TooMany,
     /// One line is wrong.
