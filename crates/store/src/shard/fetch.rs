@@ -56,6 +56,10 @@ impl<M: Blocks> Shard<M> {
             _ => found,
         };
         let lease = lease(&found.seen.facts, how, now);
+        if lease.won && !self.may_show(&found) {
+            // Whoever is refused it would not refill it, and keep all others from doing so.
+            return Err(Unshown::Miss(FetchMiss::NoMemory));
+        }
         self.mark(&found, how.no_bump, lease.won, key.cas_hidden, now);
         let expiry = found.seen.facts.expiry;
         let last_access = before.last_access.min(now);
@@ -154,6 +158,15 @@ impl<M: Blocks> Shard<M> {
             class: class_of(item_bytes),
             lease: shown.lease,
         }))
+    }
+
+    fn may_show(&self, found: &Found) -> bool {
+        match self.heap.addressing.place(found.location) {
+            Place::Record { .. } => true,
+            Place::Large(number) => {
+                self.heap.large(number).is_some_and(|large| self.may_lend(&large.chain))
+            }
+        }
     }
 
     /// Eviction frees nothing that a reader holds. So readers may hold half of memory together;

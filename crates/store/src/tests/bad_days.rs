@@ -4,7 +4,7 @@ use super::{config, get, set, tiny};
 use crate::Store;
 use crate::blocks::{Blocks, Boxed, Purpose};
 use crate::face::{
-    Absent, Fetch, FetchMiss, Refusal, Removal, Step, Stepped, StoreConfig, Value, Write,
+    Absent, Fetch, FetchMiss, Leases, Refusal, Removal, Step, Stepped, StoreConfig, Value, Write,
     WriteMode, Written,
 };
 use crate::geometry::Geometry;
@@ -364,6 +364,33 @@ fn slow_readers_of_values_that_grow_cannot_pin_all_memory() {
         assert_eq!((store.stats().pinned_bytes, store.pool.budget.lent()), (0, 0));
         store.audit();
     }
+}
+
+/// Whoever won a stale item without getting it kept all others from refilling it.
+#[test]
+fn nobody_wins_an_item_that_cannot_be_lent() {
+    let store = tiny(config(4 << 20), 0, 16 << 10);
+    let lend = |name: &str, how: &Fetch| {
+        store.fetch(store.hashed(name.as_bytes()), NOW, how, |hit| match hit.value {
+            Value::Chain(chain) => (chain.clone(), hit.lease.won),
+            Value::Inline(_) => panic!("{name} is large"),
+        })
+    };
+    write(&store, "stale", &set(), &[3; 300_000]);
+    let mark = Removal::MarkStale { expiry: None, new_cas: None };
+    store.remove(store.hashed(b"stale"), NOW, None, &mark);
+    let mut lent = Vec::new();
+    for number in 0..9 {
+        let name = format!("key-{number}");
+        write(&store, &name, &set(), &[4; 200_000]);
+        lent.push(lend(&name, &Fetch::default()).unwrap());
+    }
+    let taken = Fetch { leases: Leases::Taken, ..Fetch::default() };
+    assert_eq!(lend("stale", &taken).map(|_| ()), Err(FetchMiss::NoMemory));
+    drop(lent);
+    assert_eq!(lend("stale", &taken).map(|(_, won)| won), Ok(true));
+    assert_eq!(lend("stale", &taken).map(|(_, won)| won), Ok(false));
+    store.audit();
 }
 
 #[test]
