@@ -414,4 +414,51 @@ mod tests {
         }
         assert_eq!((pool.budget.used(), pool.held_by_all(), pool.pinned()), (0, 0, 0));
     }
+
+    #[test]
+    fn compaction_goes_beyond_the_limit_only_while_a_lowered_one_leaves_it_nothing() {
+        let cut = Geometry::of(1, 1024);
+        let cost = 1024 + SEGMENT_OVERHEAD_BYTES;
+        let pool = Pool::new(Boxed, 4 * cost, &cut);
+        let mut blocks: Vec<_> =
+            (0..4).map(|_| pool.segment(0, Need::Compaction).unwrap()).collect();
+        assert!(pool.segment(0, Need::Compaction).is_none(), "no limit was lowered");
+        pool.set_limit(2 * cost);
+        assert!(pool.segment(0, Need::Relief).is_none(), "who may throw out needs none");
+        blocks.push(pool.segment(0, Need::Compaction).unwrap());
+        assert!(pool.segment(0, Need::Compaction).is_none(), "one, not one after the other");
+        assert!(pool.segment(1, Need::Compaction).is_none(), "one shard at a time");
+        pool.end_overdraft(1);
+        assert!(pool.segment(1, Need::Compaction).is_none(), "it was not that one's");
+        pool.take_back(0, blocks.pop().unwrap());
+        pool.end_overdraft(0);
+        blocks.push(pool.segment(1, Need::Compaction).unwrap());
+        assert_eq!(pool.budget.used(), 5 * cost);
+        // Once the limit is kept again, it stays so.
+        for shard in [0, 0, 0, 0] {
+            pool.take_back(shard, blocks.pop().unwrap());
+        }
+        pool.end_overdraft(1);
+        assert_eq!(pool.available(), cost);
+        assert!(pool.segment(0, Need::Compaction).is_some());
+        assert!(pool.segment(0, Need::Compaction).is_none(), "the limit is kept");
+    }
+
+    #[test]
+    fn a_lowered_limit_that_was_met_by_other_means_is_kept_by_compaction() {
+        let cut = Geometry::of(0, 1024);
+        let cost = 1024 + SEGMENT_OVERHEAD_BYTES;
+        let pool = Pool::new(Boxed, 4 * cost, &cut);
+        let mut blocks: Vec<_> =
+            (0..4).map(|_| pool.segment(0, Need::Compaction).unwrap()).collect();
+        pool.set_limit(2 * cost);
+        for _ in 0..3 {
+            pool.take_back(0, blocks.pop().unwrap());
+        }
+        // Within the limit: so there was room after all.
+        blocks.push(pool.segment(0, Need::Compaction).unwrap());
+        assert_eq!(pool.budget.used(), 2 * cost);
+        assert!(pool.segment(0, Need::Compaction).is_none());
+        assert_eq!(pool.budget.used(), 2 * cost);
+    }
 }
