@@ -276,3 +276,21 @@ fn counting_changes_a_cas_unique_that_somebody_was_told() {
     assert!(count(&once, key.cas_hidden()) > told);
     store.audit();
 }
+
+/// Those that a client chose lie anywhere, even where the store's next one would be.
+#[test]
+fn the_next_cas_unique_differs_from_any_that_a_client_chose() {
+    for chosen in 1..=5_000 {
+        let store = tiny(config(256 << 10), 0, 4096);
+        let ours = Write { new_cas: Some(chosen), ..set() };
+        for how in [set(), mode(WriteMode::Append)] {
+            write(&store, b"key", &ours, b"7");
+            assert_eq!(cas(&store, b"key"), chosen);
+            write(&store, b"key", &how, b"8");
+            assert_ne!(cas(&store, b"key"), chosen, "{how:?}");
+        }
+        write(&store, b"key", &ours, b"7");
+        store.step(store.hashed(b"key"), NOW, &step(true, 1));
+        assert_ne!(cas(&store, b"key"), chosen, "a number");
+    }
+}
