@@ -330,6 +330,28 @@ fn slow_readers_cannot_pin_all_memory() {
     store.audit();
 }
 
+#[test]
+fn what_is_lent_already_is_lent_again() {
+    let store = tiny(StoreConfig { item_bytes_max: 1 << 20, ..config(4 << 20) }, 0, 16 << 10);
+    let keys: Vec<String> = (0..30).map(|number| format!("key-{number}")).collect();
+    keys.iter().for_each(|key| _ = write(&store, key, &set(), &[3; 100_000]));
+    let lend = |key: &String| {
+        store.fetch(store.hashed(key.as_bytes()), NOW, &Fetch::default(), |hit| match hit.value {
+            Value::Chain(chain) => chain.clone(),
+            Value::Inline(_) => panic!("100 kB under a lock"),
+        })
+    };
+    let first: Vec<_> = keys.iter().map(lend).collect();
+    let lent = first.iter().filter(|hit| hit.is_ok()).count();
+    assert!((15..=20).contains(&lent), "{lent} of 30 are half of memory");
+    // It takes no more memory, so nobody is refused for it.
+    let again: Vec<_> = keys.iter().map(lend).collect();
+    assert!(first.iter().zip(&again).all(|(one, other)| one.is_ok() == other.is_ok()));
+    drop((first, again));
+    assert!(keys.iter().take(15).map(lend).all(|hit| hit.is_ok()));
+    store.audit();
+}
+
 /// What was lent did not count any more once the value had been appended to, so readers of such
 /// values could hold all of memory, and nothing could be stored.
 #[test]
