@@ -29,7 +29,7 @@ const SHARDS_MAX: usize = 256;
 /// Long segments lose memory because two or three of each shard are open or half drained, short
 /// ones at their ends, half a record each. With this many bytes for a record, both losses together
 /// are least where a segment has the root of (record / 3) * (bytes of a shard).
-const RECORD_BYTES_USUAL: u64 = 1024;
+const RECORD_BYTES_USUAL: u64 = 512;
 /// Never fewer than this: eviction would be coarse, and open segments a noticeable loss.
 const SEGMENTS_PER_SHARD_MIN: u64 = 64;
 /// Where memory allows: values up to an eighth of it are records, without pieces of their own.
@@ -133,6 +133,8 @@ mod tests {
         }
         let usual = Geometry::new(&config(64 << 20, 4)).unwrap();
         assert_eq!((usual.shards(), usual.segment_bytes), (8, 64 << 10));
+        let between = Geometry::new(&config(2 << 30, 4)).unwrap();
+        assert_eq!((between.shards(), between.segment_bytes), (16, 128 << 10));
         let large = Geometry::new(&config(4 << 30, 4)).unwrap();
         assert_eq!((large.shards(), large.segment_bytes), (16, 256 << 10));
     }
