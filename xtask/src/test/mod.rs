@@ -46,6 +46,7 @@ pub(crate) fn run(fuzzing: Fuzzing) -> Result<()> {
         });
         report.step("tests", tests);
         report.step("documentation examples", doc_tests);
+        report.step("documentation links", doc_links);
         report.step("generated pages", || docs::compare().map(|()| Outcome::passed()));
     }
     proofs::run(&mut report);
@@ -95,5 +96,14 @@ fn in_our_world(command: &mut Command) -> &mut Command {
 
 fn doc_tests() -> Result<Outcome> {
     shell::run(shell::cargo().args(["test", "--workspace", "--locked", "--doc", "--quiet"]))?;
+    Ok(Outcome::passed())
+}
+
+/// What the documentation of an item names must be there, of those that are not public too.
+fn doc_links() -> Result<Outcome> {
+    let mut command = shell::cargo();
+    command.args(["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    command.args(["--locked", "--quiet"]);
+    shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Outcome::passed())
 }
