@@ -9,6 +9,7 @@
 //! Everything here panics when the surroundings fail: a test has nobody to hand an error to.
 
 pub mod clock;
+mod control_group;
 pub mod launch;
 pub mod machine;
 pub mod network;

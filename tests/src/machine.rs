@@ -1,8 +1,9 @@
 //! A real Debian 12 with systemd, booted in a container on a [`Host`] of a test's own network.
 //!
 //! Invariants: each machine works on a copy of the system that `cargo xtask story` made, and the
-//! copy goes with it; what is started ends with the test, by its own pid; nothing of the machine is
-//! registered with, or seen by, the service manager of the host.
+//! copy goes with it; each boot has a control group that no other machine shares; what is
+//! started ends with the test, by its own pid; nothing of the machine is registered with, or seen
+//! by, the service manager of the host.
 //!
 //! Needs root, systemd-nspawn and the system (`KANNUKI_SYSTEM`): ask [`unavailable`] first.
 
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock;
+use crate::control_group::ControlGroup;
 use crate::network::Host;
 
 /// A system that has not come up by then never will, even on a busy machine.
@@ -89,6 +91,8 @@ struct Running {
     container: Child,
     /// Its first process, as this host numbers it.
     leader: u32,
+    /// A new one each time: the unified hierarchy lets nobody into a group that was divided.
+    _group: ControlGroup,
 }
 
 impl Machine {
@@ -140,12 +144,18 @@ impl Machine {
     ///
     /// When it does not come up; with what it said.
     pub fn boot(&mut self) {
+        static BOOTED: AtomicU32 = AtomicU32::new(0);
         let product = crate::Program::Kannuki.path().unwrap_or_else(|why| panic!("{why}"));
         let log_path = self.root.with_extension("log");
         let log = File::create(&log_path).expect("the target is writable");
-        let mut command = Command::new("systemd-nspawn");
+        let boot = BOOTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kannuki-{}-{boot}", std::process::id());
+        let group = ControlGroup::new(&name);
+        let mut command = group.command("systemd-nspawn");
         command.args(["--boot", "--register=no", "--keep-unit", "--quiet", "--console=pipe"]);
-        command.arg("--machine=web1").arg(words("--directory=", &self.root));
+        // Containers of one name share a folder of this host, which the first to end removes.
+        command.arg(format!("--machine={name}")).arg("--hostname=web1");
+        command.arg(words("--directory=", &self.root));
         command.arg(words("--network-namespace-path=", &self.namespace));
         // A machine's own services load its packet filter.
         command.arg("--capability=CAP_NET_ADMIN");
@@ -153,7 +163,7 @@ impl Machine {
         command.arg(words("--bind-ro=", &product) + ":/usr/local/bin/kannuki");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
         let container = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        self.running = Some(Running { container, leader: 0 });
+        self.running = Some(Running { container, leader: 0, _group: group });
         let came_up = clock::until(BOOT_BOUND, || self.has_come_up().then_some(()));
         let said = fs::read_to_string(&log_path).unwrap_or_default();
         assert!(came_up.is_some(), "the machine does not come up: {said}");
